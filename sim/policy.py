@@ -149,9 +149,9 @@ def calibrated_caches(arch: Arch, model: Model, staged: Staged, *, grows: bool) 
             raise BitlatheError(
                 f"{arch.name}: {_key_of(arch, gemm)}: {whole.what} in {stored.label} ({gemm.name}) "
                 "have a scale over all tokens, which a cache that grows cannot have: a new token "
-                f"may change it, and with it all that is stored; write {whole.rule}, a scale for each "
-                f"token, or {{scheme: {stored.scheme}, calibrated: true}} where the scale is known "
-                "beforehand."
+                f"may change it, and with it all that is stored; write {whole.rule}, a scale for "
+                f"each token, or {{scheme: {stored.scheme}, calibrated: true}} where the scale is "
+                "known beforehand."
             )
         if grows:
             found[

@@ -102,9 +102,7 @@ def step(
     [(2048, 1536), (4, 300), (4, 2000)]
     """
     network = model if isinstance(model, Model) else load_model(model)
-    return network.step(
-        prefill, decode, decode_tokens=decode_tokens, logits=logits, source=source
-    )
+    return network.step(prefill, decode, decode_tokens=decode_tokens, logits=logits, source=source)
 
 
 def _of(found: Found) -> Model:

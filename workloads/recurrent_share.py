@@ -51,6 +51,15 @@ def share_of(part: Recurrent, tensor: Slice) -> Recurrent:
     else:
         _enough(tensor, part.key_heads * group, "heads of a state")
         key_heads, heads = 1, _of_one_group(tensor, part.key_heads, group)
+    if part.rule == "decayed_sum":
+        wide = heads * part.value_dim
+        qkv, gate = part.inputs
+        inputs = (replace(qkv, outputs=3 * wide), replace(gate, outputs=wide))
+        out = replace(part.out, inputs=wide)
+        return replace(
+            part, inputs=inputs, out=out, channels=3 * wide, heads=heads, key_heads=heads,
+            vectors=wide,
+        )  # fmt: skip
     return (
         _space(part, heads, key_heads)
         if part.rule == "state_space"

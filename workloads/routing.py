@@ -21,9 +21,10 @@ def routed(shape: Transformer, loads: Sequence[int]) -> Transformer:
         raise BitlatheError("routing is of mixtures of experts; this model has none.")
     given = tuple(check_size(f"routing[{i}]", load, least=0) for i, load in enumerate(loads))
     for part in mixtures:
-        if len(given) != part.total:
+        experts = part.total + part.idle
+        if len(given) != experts:
             raise BitlatheError(
-                f"routing gives {len(given)} loads, but there are {part.total} experts; give one "
+                f"routing gives {len(given)} loads, but there are {experts} experts; give one "
                 "for each."
             )
         if sum(load > 0 for load in given) < part.active:

@@ -68,6 +68,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "selective_scan": Operation(2, 4, 1, row_adds=1, row_multiplies=2),
     # the same, with a decay that is there
     "state_space": Operation(2, 3, row_adds=1, row_multiplies=2),
+    # a s, its growth k v, its part of q s
+    "decayed_sum": Operation(adds=2, multiplies=3),
     # of a channel's numerator, denominator and maximum: k + u, the greater of it and m, two
     # differences, two exponentials, both sums of two products, one quotient; and the same without
     # u and the quotient for what is kept (arXiv 2305.13048, section 3.1 and appendix D)

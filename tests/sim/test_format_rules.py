@@ -244,11 +244,12 @@ def test_a_cache_that_does_not_grow_may_have_any_scale():
     chip = bl.load_arch("bitmod", {"formats.rules": [*rules, *each]})
     for phase in ("prefill", "decode"):
         assert bl.simulate(chip, t5, phase, 8, **QUICK).calibrated == ()
+    own = {"formats.rules": each[:1], "formats.attention.weight": "int8@tensor"}
+    chip = bl.load_arch("bitmod", own)
     with pytest.raises(BitlatheError, match=r"formats\.attention\.weight: values in int8@tensor"):
-        chip = {"formats.rules": each[:1], "formats.attention.weight": "int8@tensor"}
-        bl.simulate(bl.load_arch("bitmod", chip), t5, "decode", 8, **QUICK)
+        bl.simulate(chip, t5, "decode", 8, **QUICK)
+    known = {"scheme": "int8@channel", "calibrated": True}
     with pytest.raises(BitlatheError, match=r"linear\.weight: 'calibrated' is of keys and values"):
-        known = {"scheme": "int8@channel", "calibrated": True}
         bl.load_arch("bitmod", {"formats.linear.weight": known})
 
 

@@ -26,7 +26,7 @@ APART = {
 }
 BESIDE = (
     *("falcon_mamba", "gemma3n_text", "jamba", "kimi_linear", "lfm2_moe", "mamba", "olmo_hybrid"),
-    *("qwen3_5", "qwen3_next", "rwkv", "zamba2"),
+    *("minimax-drawn", "qwen3_5", "qwen3_next", "rwkv", "zamba2"),
 )
 """Convolutions of single channels, states and mixes of streams are vector work to the reader."""
 

@@ -69,6 +69,36 @@ def test_the_delta_rule_as_loops(keys, values, tokens):
     assert OPERATIONS["channel_delta_rule"] == OPERATIONS["delta_rule"]  # a decay for each key
 
 
+def test_a_decayed_sum_as_loops():
+    """A head forgets at its own rate; of MiniMax-Text-01's, whose state is all that it keeps."""
+    keys, values, tokens = 4, 3, 5
+
+    def work(ops):
+        state = [[0.5] * values for _ in range(keys)]
+        for t in range(tokens):
+            k, q, v = [0.1 * (t + i) for i in range(keys)], [0.3] * keys, [1.0] * values
+            for j in range(values):
+                out = 0.0
+                for i in range(keys):
+                    state[i][j] = ops.add(ops.mul(0.9, state[i][j]), ops.mul(k[i], v[j]))
+                    out = ops.add(out, ops.mul(q[i], state[i][j]))
+        return out
+
+    _, done = _counting(work)
+    assert done == _asked("decayed_sum", tokens * keys * values, tokens * values)
+    config = {"model_type": "minimax", "hidden_size": 64, "num_hidden_layers": 4, "head_dim": 32,
+              "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 96,
+              "vocab_size": 100, "block_size": 16}  # fmt: skip
+    model = load_model(config)
+    assert model.state_elements == 2 * 4 * 32 * 32
+    assert model.cache_elements(10) == 2 * 10 * 2 * 2 * 32
+    decode = _steps(model, model.staged("decode", 10))
+    assert "conv" not in decode
+    assert decode["decayed_sum"].elements == 4 * 32 * 32
+    whole = _steps(model, model.staged("prefill", 40))["decayed_sum"]  # three blocks of 16
+    assert (_kept(whole.reads), _kept(whole.writes)) == (2 * 4 * 32 * 32, 3 * 4 * 32 * 32)
+
+
 @pytest.mark.parametrize("shared", [False, True])
 def test_state_spaces_as_loops(shared):
     """Mamba has a decay for each element, Mamba-2 one for a head, made elsewhere."""

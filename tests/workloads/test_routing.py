@@ -127,3 +127,20 @@ def test_steps_that_cannot_be(more, words):
     with pytest.raises(BitlatheError) as caught:
         bl.simulate("bitmod", "mixtral-8x7b", step={"decode": [5], **more}, fidelity="analytic")
     assert words in str(caught.value)
+
+
+def test_experts_that_give_back_what_they_get():
+    """Of 4 experts and 4 idle ones a token visits 3, in the mean 1.5 that work."""
+    sizes = {"model_type": "longcat_flash", "hidden_size": 64, "num_layers": 2, "vocab_size": 90,
+             "num_attention_heads": 4, "ffn_hidden_size": 96, "expert_ffn_hidden_size": 32,
+             "n_routed_experts": 4, "moe_topk": 3, "q_lora_rank": 16, "kv_lora_rank": 16,
+             "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 8}  # fmt: skip
+    mixed = load_model({**sizes, "zero_expert_num": 4})
+    plain = load_model({**sizes, "zero_expert_num": 0})
+    assert mixed.parameter_count == plain.parameter_count + 2 * 4 * 64  # the routers' rows
+    worked = [g for g in mixed.gemms("decode", 9, 40) if g.name == "expert_down_proj"]
+    assert sum(g.m * g.count for g in worked) == 2 * 40 * 3 // 2
+    own = mixed.routed([1, 1, 1, 1, 0, 0, 0, 3]).gemms("decode", 9, 40)
+    assert sum(g.m * g.count for g in own if g.name == "expert_down_proj") == 2 * 80
+    with pytest.raises(BitlatheError, match="gives 4 loads, but there are 8 experts"):
+        mixed.routed([1] * 4)

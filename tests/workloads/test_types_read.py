@@ -26,7 +26,8 @@ TYPES = """
     siglip dinov2 opt swin convnext resnet efficientnet mobilenet_v2 FluxTransformer2DModel
     UNet2DConditionModel SD3Transformer2DModel DiTTransformer2DModel ernie4_5_moe mllama
     mimo_v2_flash dots1 exaone_moe glm4v_moe_text glm4v_text helium hunyuan_v1_moe hyperclovax
-    mellum sarvam_mla sarvam_moe solar_open internvl internvl_chat llava_onevision voxtral
+    afmoe apertus1p5_text cohere2_moe gemma4_unified_text granite_swa hy_v3 longcat_flash minimax
+    nanochat mellum sarvam_mla sarvam_moe solar_open internvl internvl_chat llava_onevision voxtral
     qwen2_5_omni_thinker
 """.split()  # noqa: SIM905
 

@@ -58,9 +58,12 @@ class AttentionFacts:
         The key of another share, or of the number of elements (an integer).
     alibi : rule
         Whether positions enter as a bias of the scores instead.
-    rotary_layers : {"all", "windowed", "listed"}
-        All layers turn; those with a window, where some have one; or those that
-        ``no_rope_layers`` marks, by default all but each ``no_rope_layer_interval``-th (4).
+    rotary_layers : {"all", "windowed", "windowed_or_dense", "thetas", "listed"}
+        All layers turn; those with a window, where some have one; with a window or, where
+        ``prefix_dense_sliding_window_pattern`` is 1, an MLP instead of experts
+        (``windowed_or_dense``); those of which ``layer_rope_theta`` is not 0 (``thetas``); or
+        those that ``no_rope_layers`` marks, by default all but each
+        ``no_rope_layer_interval``-th (4).
     key_bias : rule or None
         Whether the matrix of the keys has a bias, where it is not as the others.
     suffix : str
@@ -76,6 +79,10 @@ class AttentionFacts:
         Whether a learned score of each head takes part in the softmax.
     gated : bool
         Whether the matrix of the queries makes a gate of the mix too.
+    gate : str or None
+        The matrix that makes it, where it is another.
+    uneven : bool
+        Whether heads without a width of their own may leave some of the hidden width unused.
     windowed_kv_times, windowed_sinks : int, bool
         Layers with a window have so many times the key/value heads, and sinks.
     kept_key : str or None
@@ -104,7 +111,7 @@ class AttentionFacts:
     rotary: Fraction | None = Fraction(1)
     rotary_key: str | None = None
     alibi: Rule = False
-    rotary_layers: Literal["all", "windowed", "listed"] = "all"
+    rotary_layers: Literal["all", "windowed", "windowed_or_dense", "thetas", "listed"] = "all"
     qkv_bias: Rule = False
     output_bias: Rule = False
     key_bias: Rule | None = None
@@ -116,6 +123,8 @@ class AttentionFacts:
     sub_norm: bool = False
     sinks: bool = False
     gated: bool = False
+    gate: str | None = None
+    uneven: bool = False
     windowed_kv_times: int = 1
     windowed_sinks: bool = False
     kept_key: str | None = None
@@ -141,6 +150,8 @@ class AttentionFacts:
             yield self.turned_where[0]
         if self.rotary_layers == "listed":
             yield from ("no_rope_layers", "no_rope_layer_interval")
+        if self.rotary_layers == "thetas":
+            yield "layer_rope_theta"
         yield from rule_keys(self.one_kv_head, self.many_kv_heads, self.alibi)
         yield from rule_keys(self.qkv_bias, self.output_bias, self.qk_norm)
 
@@ -241,8 +252,8 @@ class ExpertFacts:
         ``num_dense_layers`` on; those of ``moe_layers``, by default each
         ``interleave_moe_layer_step``-th; those at ``expert_layer_offset`` of each
         ``expert_layer_period``, if there are several; each ``moe_layer_interval``-th from
-        ``moe_layer_start_index`` to ``moe_layer_end_index`` (``between``); or, if
-        ``enable_moe_block``, all of them beside their MLP.
+        ``moe_layer_start_index`` to ``moe_layer_end_index`` (``between``); if
+        ``enable_moe_block``, all of them beside their MLP; or even ones beside their MLP.
     dense_inner : str or None
         Key of the width of dense layers, where it is not that of the family.
     shared_inner, shared_count : str or None
@@ -255,6 +266,10 @@ class ExpertFacts:
         Whether the router, and the experts, have biases.
     scaled : bool
         Whether the router scales its inputs, element by element, and what each expert gives.
+    choice_bias : bool
+        Whether a parameter of each expert is added where experts are chosen.
+    idle : str or None
+        Key of how many experts beside these give back what they get (LongCat-Flash).
     """
 
     total: Names = ("num_experts", "num_local_experts")
@@ -262,7 +277,7 @@ class ExpertFacts:
     inner: str = "moe_intermediate_size"
     layers: Literal[
         "all", "any", "stepped", "after_first", "after_dense", "interleaved", "periods",
-        "between", "beside",
+        "between", "beside", "even_beside",
     ] = "all"  # fmt: skip
     dense_inner: str | None = None
     shared_inner: str | None = None
@@ -272,13 +287,16 @@ class ExpertFacts:
     router_bias: bool = False
     bias: bool = False
     scaled: bool = False
+    choice_bias: bool = False
+    idle: str | None = None
 
     def keys(self) -> Iterator[str]:
         """Yield the keys that it is read from."""
         yield from all_names(self.total, self.active, self.inner, self.dense_inner)
-        yield from all_names(self.shared_inner, self.shared_count)
+        yield from all_names(self.shared_inner, self.shared_count, self.idle)
         yield from {
             "all": (),
+            "even_beside": (),
             "any": (),
             "between": ("moe_layer_start_index", "moe_layer_end_index", "moe_layer_interval"),
             "stepped": ("decoder_sparse_step", "mlp_only_layers"),
@@ -314,8 +332,10 @@ class Window:
     layers
         Otherwise: which layers i, counted from 0, with n from the key ``count_key``, or ``count``:
         all, none, those from n on, even ones below n, all but each n-th, all but these and the last
-        one or the first one, all but the first of each n, those whose heads are turned by
-        positions, or those that are not.
+        one or the first one, the same counted anew behind ``first_k_dense_replace`` layers
+        (``but_each_behind_dense``, ahead of them with n from
+        ``prefix_dense_sliding_window_pattern``), all but the first of each n, those whose heads
+        are turned by positions, or those that are not.
     """
 
     key: str = "sliding_window"
@@ -333,6 +353,7 @@ class Window:
         "but_each",
         "but_each_and_last",
         "but_each_and_first",
+        "but_each_behind_dense",
         "behind_each",
         "turned",
         "unturned",
@@ -343,6 +364,8 @@ class Window:
     def keys(self) -> Iterator[str]:
         """Yield the keys that it is read from."""
         yield from all_names(self.key, self.before, self.types, self.flag, self.count_key)
+        if self.layers == "but_each_behind_dense":
+            yield from ("prefix_dense_sliding_window_pattern", "first_k_dense_replace")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,7 +45,7 @@ class Family:
         Names of the sizes.
     attention, mlp, experts, window
         How the parts are built; ``experts`` stand in the place of the MLP.
-    recurrent : DeltaFacts, StateFacts or ConvolutionFacts, or None
+    recurrent : DeltaFacts, StateFacts, ConvolutionFacts or DecayFacts, or None
         How the layers are built that do not attend.
     outputs : mapping of str to tuple of Output
         What stands behind the last layer, by the end of the class's name; the first by default.
@@ -61,6 +61,10 @@ class Family:
         Other names of keys, under which files give them too, with the names that are read.
     norms, final_norms, embedding_norms : int
         Norms in a layer, behind the last one and behind the embeddings.
+    norms_behind : rule
+        Whether there is one more behind each of a layer's two parts.
+    layers_each : int
+        Layers, of attention and what follows it, for each that the key of their number counts.
     parallel_norms : int or None
         Norms in a layer whose parts stand in parallel, where that is another number.
     parallel_norms_key, two_parallel_norms : str or None, rule
@@ -159,6 +163,8 @@ class Family:
     words_each: bool = False
     renamed: Mapping[str, str] = field(default_factory=dict)
     norms: int = 2
+    norms_behind: Rule = False
+    layers_each: int = 1
     parallel_norms: int | None = None
     parallel_norms_key: str | None = None
     two_parallel_norms: Rule = False
@@ -223,6 +229,7 @@ class Family:
         found.update(
             rule_keys(self.parallel, self.two_parallel_norms, self.final_norm, self.norm_shift)
         )
+        found.update(rule_keys(self.norms_behind))
         found.update(rule_keys(self.norm_scaled))
         found.update(rule_keys(self.patch_bias, self.mask_token, self.pooling))
         if self.kind == "vision":
@@ -231,7 +238,7 @@ class Family:
             output.outputs
             for outputs in self.outputs.values()
             for output in outputs
-            if output.outputs.startswith("projection")
+            if output.outputs.startswith(("projection", "output_"))
         )
         found.update(all_names(self.relative, self.crossed))
         if self.streams:

@@ -12,6 +12,36 @@ _BOTH_WAYS = ("use_bidirectional_attention",)
 _GELU = MlpFacts(activation="gelu", activation_keys=("hidden_activation", "hidden_act"))
 _PLAIN = AttentionFacts(qkv_bias=ATTENTION, output_bias=ATTENTION)
 
+_LAST_FULL = Window(types="layer_types", layers="but_each_and_last", count=6, default=512)
+_FOUR = Family(
+    attention=AttentionFacts(
+        qkv_bias=ATTENTION,
+        output_bias=ATTENTION,
+        qk_norm=True,
+        kept_key="num_kv_shared_layers",
+        full_head_dim="global_head_dim",
+        full_kv_heads="num_global_key_value_heads",
+        full_rotary=Fraction(1, 4),
+        full_keys_only=("attention_k_eq_v", False),
+    ),
+    mlp=replace(_GELU, doubled=("use_double_wide_mlp", False)),
+    experts=ExpertFacts(active="top_k_experts", layers="beside", scaled=True),
+    tied=True,
+    norms=4,
+    layer_inputs=True,
+    window=_LAST_FULL,
+    only={"use_bidirectional_attention": "vision"},
+    plain=("per_layer_config",),
+    defaults={
+        "head_dim": 256,
+        "num_key_value_heads": 4,
+        "global_head_dim": 512,
+        "hidden_size_per_layer_input": 256,
+        "vocab_size_per_layer_input": 262_144,
+    },
+    sizes=sizes(2304, 30, 8, 9216, 262_144),
+)
+
 GEMMA: Mapping[str, Family] = {
     "gemma": Family(
         attention=_PLAIN,
@@ -78,32 +108,12 @@ GEMMA: Mapping[str, Family] = {
         },
         sizes=sizes(2048, 35, 8, 16_384, 262_400),
     ),
-    "gemma4_text": Family(
-        attention=AttentionFacts(
-            qkv_bias=ATTENTION,
-            output_bias=ATTENTION,
-            qk_norm=True,
-            kept_key="num_kv_shared_layers",
-            full_head_dim="global_head_dim",
-            full_kv_heads="num_global_key_value_heads",
-            full_rotary=Fraction(1, 4),
-            full_keys_only=("attention_k_eq_v", False),
-        ),
-        mlp=replace(_GELU, doubled=("use_double_wide_mlp", False)),
-        experts=ExpertFacts(active="top_k_experts", layers="beside", scaled=True),
-        tied=True,
-        norms=4,
-        layer_inputs=True,
-        window=Window(types="layer_types", layers="but_each_and_last", count=6, default=512),
-        only={"use_bidirectional_attention": "vision"},
-        plain=("per_layer_config",),
-        defaults={
-            "head_dim": 256,
-            "num_key_value_heads": 4,
-            "global_head_dim": 512,
-            "hidden_size_per_layer_input": 256,
-            "vocab_size_per_layer_input": 262_144,
-        },
-        sizes=sizes(2304, 30, 8, 9216, 262_144),
+    "gemma4_text": _FOUR,
+    "gemma4_unified_text": replace(
+        _FOUR,
+        experts=None,
+        layer_inputs=False,
+        window=replace(_LAST_FULL, default=1024),
+        defaults={"head_dim": 256, "num_key_value_heads": 4, "global_head_dim": 512},
     ),
 }

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 
-from .facts import AttentionFacts, ExpertFacts, Keys, LatentFacts, MlpFacts
+from .facts import AttentionFacts, ExpertFacts, Keys, LatentFacts, MlpFacts, Window
 from .family import Family, sizes
 from .llama import BIASED, MLP_BIAS, PARTIAL
 from .mixtures import GRANITE_SHARED, SHARED
-from .recurrent import ConvolutionFacts, DeltaFacts, StateFacts
+from .recurrent import ConvolutionFacts, DecayFacts, DeltaFacts, StateFacts
 
 _LINEAR = {
     "linear_conv_kernel_dim": 4,
@@ -94,6 +94,19 @@ HYBRIDS: Mapping[str, Family] = {
             "shared_expert_intermediate_size": 512,
         },
         sizes=sizes(2048, 40, 16, 512, 248320),
+    ),
+    "minimax": Family(
+        attention=AttentionFacts(),
+        window=Window(default=None),
+        recurrent=DecayFacts(),
+        experts=ExpertFacts(total=("num_local_experts", "num_experts"), inner="intermediate_size"),
+        defaults={
+            "num_key_value_heads": 8,
+            "num_local_experts": 8,
+            "num_experts_per_tok": 2,
+            "block_size": 256,
+        },
+        sizes=sizes(4096, 32, 32, 14336, 32000),
     ),
     "kimi_linear": Family(
         attention=LatentFacts(turned=False),

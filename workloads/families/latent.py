@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from .facts import CompressedFacts, ExpertFacts, LatentFacts, MlpFacts
+from .facts import CompressedFacts, ExpertFacts, Keys, LatentFacts, MlpFacts
 from .family import Family, sizes
 from .llama import MLP_BIAS
 
@@ -126,6 +126,31 @@ LATENT: Mapping[str, Family] = {
             "hc_sinkhorn_iters": 20,
         },
         sizes=sizes(4096, 43, 64, 2048, 129280),
+    ),
+    "longcat_flash": Family(
+        attention=LatentFacts(),
+        experts=ExpertFacts(
+            total=("n_routed_experts", "num_local_experts"),
+            active=("moe_topk", "num_experts_per_tok"),
+            inner="expert_ffn_hidden_size",
+            layers="even_beside",
+            idle="zero_expert_num",
+        ),
+        keys=Keys(layers="num_layers", inner="ffn_hidden_size"),
+        layers_each=2,
+        renamed={
+            "intermediate_size": "ffn_hidden_size",
+            "moe_intermediate_size": "expert_ffn_hidden_size",
+        },
+        plain=_PLAIN,
+        defaults={
+            **_widths(1536, 512, 128, 64, 128),
+            "n_routed_experts": 512,
+            "moe_topk": 12,
+            "expert_ffn_hidden_size": 2048,
+            "zero_expert_num": 256,
+        },
+        sizes={**sizes(6144, 28, 64, 12288, 131072), "num_layers": 28, "ffn_hidden_size": 12288},
     ),
     "youtu": Family(
         attention=LatentFacts(),

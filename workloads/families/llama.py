@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from .facts import AttentionFacts, MlpFacts, Window
 from .family import Family, sizes
+from .outputs import DECODER, LM_HEAD
 
 ATTENTION = ("attention_bias", False)
 """The rule of many classes: ``attention_bias``, false where it is left out."""
@@ -13,6 +14,7 @@ ATTENTION = ("attention_bias", False)
 BIASED = AttentionFacts(qkv_bias=ATTENTION, output_bias=ATTENTION)
 MLP_BIAS = ("mlp_bias", False)
 PARTIAL = "partial_rotary_factor"
+_FEW_WORDS = replace(LM_HEAD, outputs="output_vocab_size")
 
 _LLAMA = Family(
     attention=BIASED, mlp=MlpFacts(bias=MLP_BIAS), sizes=sizes(4096, 32, 32, 11008, 32000)
@@ -33,7 +35,22 @@ LLAMA: Mapping[str, Family] = {
         defaults={"num_key_value_heads": 20, "head_dim": 128},
         sizes=sizes(2560, 24, 20, 7040, 48000),
     ),
-    "hyperclovax": replace(_LLAMA, norms=4, only={"use_post_norm": True}),
+    "hyperclovax": replace(_LLAMA, norms_behind=("use_post_norm", True)),
+    "granite_swa": replace(
+        _LLAMA,
+        attention=replace(BIASED, head_dim=None, sinks=True, rotary_layers="thetas"),
+        window=Window(default=128, types="layer_types", layers="behind_each", count=4),
+        tied=True,
+        defaults={"num_key_value_heads": 4},
+        sizes=sizes(2560, 24, 20, 8192, 100352),
+    ),
+    "nanochat": Family(
+        attention=replace(BIASED, qk_norm=True, qk_norm_vectors=0),
+        mlp=MlpFacts(names=("fc1", "fc2"), gated=False, activation="relu2"),
+        embedding_norms=1,
+        norm_vectors=0,
+        sizes=sizes(768, 12, 6, 8192, 50304),
+    ),
     "iquestcoder": replace(
         _LLAMA,
         defaults={"num_key_value_heads": 8, "head_dim": 128},
@@ -118,6 +135,16 @@ LLAMA: Mapping[str, Family] = {
         attention=replace(BIASED, qk_norm=True),
         mlp=MlpFacts(names=("up_proj", "down_proj"), gated=False, activation="xielu"),
         sizes=sizes(4096, 32, 32, 14336, 131072),
+    ),
+    "apertus1p5_text": Family(
+        attention=replace(BIASED, qk_norm=True),
+        mlp=MlpFacts(names=("up_proj", "down_proj"), gated=False, activation="xielu"),
+        outputs={
+            **DECODER,
+            "ForCausalLM": (_FEW_WORDS,),
+            "ForConditionalGeneration": (_FEW_WORDS,),
+        },
+        sizes=sizes(4096, 32, 32, 14336, 266752),
     ),
     "bitnet": Family(
         attention=replace(BIASED, sub_norm=True),

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from .facts import AttentionFacts, ExpertFacts, MlpFacts, Window
 from .family import Family, sizes
-from .llama import ATTENTION, BIASED, PARTIAL
+from .llama import ATTENTION, BIASED, MLP_BIAS, PARTIAL
 from .outputs import DECODER, LM_HEAD
 
 _LOCAL = ("num_local_experts", "num_experts")
@@ -22,6 +22,7 @@ _GLM = Family(
         rotary=Fraction(1, 2),
         rotary_key=PARTIAL,
         qk_norm=("use_qk_norm", False),
+        uneven=True,
     ),
     experts=_ROUTED,
     defaults={
@@ -205,6 +206,71 @@ MIXTURES: Mapping[str, Family] = {
             "first_k_dense_replace": 1,
         },
         sizes=sizes(4096, 32, 32, 16384, 102400),
+    ),
+    "afmoe": Family(
+        attention=AttentionFacts(
+            qkv_bias=ATTENTION,
+            output_bias=ATTENTION,
+            qk_norm=True,
+            gate="attention_gate_proj",
+            rotary_layers="windowed",
+        ),
+        window=Window(
+            default=1024,
+            types="layer_types",
+            layers="but_each",
+            count_key="global_attn_every_n_layers",
+            count=4,
+        ),
+        experts=ExpertFacts(
+            layers="after_dense", shared_count="num_shared_experts", choice_bias=True
+        ),
+        norms=4,
+        defaults={
+            "head_dim": 128,
+            "num_experts": 64,
+            "num_experts_per_tok": 6,
+            "num_shared_experts": 2,
+            "moe_intermediate_size": 1408,
+            "num_dense_layers": 1,
+        },
+        sizes=sizes(2048, 32, 16, 6144, 200192),
+    ),
+    "hy_v3": Family(
+        attention=replace(BIASED, qk_norm=True),
+        mlp=MlpFacts(bias=MLP_BIAS),
+        experts=ExpertFacts(layers="after_first", shared_count="num_shared_experts"),
+        defaults={
+            "num_key_value_heads": 8,
+            "head_dim": 128,
+            "num_experts": 192,
+            "num_experts_per_tok": 8,
+            "num_shared_experts": 1,
+            "moe_intermediate_size": 1536,
+            "first_k_dense_replace": 1,
+        },
+        sizes=sizes(4096, 80, 64, 13312, 120832),
+    ),
+    "cohere2_moe": Family(
+        attention=replace(BIASED, rotary_layers="windowed_or_dense"),
+        window=Window(
+            types="layer_types",
+            layers="but_each_behind_dense",
+            count_key="sliding_window_pattern",
+            count=4,
+        ),
+        experts=ExpertFacts(
+            inner="intermediate_size",
+            layers="after_first",
+            dense_inner="prefix_dense_intermediate_size",
+            shared_count="num_shared_experts",
+        ),
+        tied=True,
+        norms=1,
+        norm="layer_norm",
+        parallel=True,
+        defaults={"head_dim": 128, "num_experts": 8, "num_experts_per_tok": 2},
+        sizes=sizes(8192, 40, 64, 22528, 256000),
     ),
     "mellum": Family(
         attention=replace(BIASED, qk_norm=True),

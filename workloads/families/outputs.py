@@ -16,7 +16,8 @@ class Output:
 
     ``stage``: "head" reads what the last layer leaves, "tail:x" what "head:x" leaves. ``outputs``
     are the hidden width, that of the words' table, the vocabulary, the labels, two, or the width of
-    the space that images and texts share, from one of two keys. ``joined``: so many tokens'
+    the space that images and texts share, from one of two keys; or as many words as
+    ``output_vocab_size`` says, all where it is left out. ``joined``: so many tokens'
     vectors are its input.
     ``tokens``: all, one of each sequence, or as many as logits are wanted of. ``bias`` is a rule.
     ``norm``: a norm follows.
@@ -25,8 +26,9 @@ class Output:
     name: str
     stage: str = "head"
     outputs: Literal[
-        "hidden", "narrow", "vocabulary", "labels", "pair", "projection_dim", "projection_size"
-    ] = "labels"
+        "hidden", "narrow", "vocabulary", "output_vocab_size", "labels", "pair",
+        "projection_dim", "projection_size",
+    ] = "labels"  # fmt: skip
     tokens: Literal["all", "one", "logits"] = "one"
     bias: Rule = True
     norm: bool = False

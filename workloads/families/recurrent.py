@@ -10,6 +10,7 @@ Each record tells the keys that it is read from, and which layers attend instead
 * ``periods``: those at ``attn_layer_offset`` of each ``attn_layer_period``
 * ``indices``: those of ``attn_layer_indices``
 * ``listed``: those of ``full_attn_idxs``, all by default, unless ``layer_types`` says so
+* ``evens``: even ones, unless ``layer_types`` says so
 * ``typed``: as ``layer_types`` or ``layers_block_type`` says; none by default
 * ``beside``: all do, beside what is built here
 """
@@ -21,8 +22,9 @@ from typing import Literal
 from .outputs import Rule
 
 Attending = Literal[
-    "none", "intervals", "kimi", "fourths", "periods", "indices", "listed", "typed", "beside"
-]
+    "none", "intervals", "kimi", "fourths", "periods", "indices", "listed", "evens", "typed",
+    "beside",
+]  # fmt: skip
 ATTENDING_KEYS: Mapping[Attending, tuple[str, ...]] = {
     "none": (),
     "intervals": ("layer_types", "full_attention_interval"),
@@ -31,6 +33,7 @@ ATTENDING_KEYS: Mapping[Attending, tuple[str, ...]] = {
     "periods": ("attn_layer_period", "attn_layer_offset"),
     "indices": ("attn_layer_indices",),
     "listed": ("layer_types", "full_attn_idxs"),
+    "evens": ("layer_types",),
     "typed": ("layer_types", "layers_block_type"),
     "beside": (),
 }
@@ -129,4 +132,19 @@ class ConvolutionFacts:
         yield from (rule[0] for rule in (self.bias,) if isinstance(rule, tuple))
 
 
-RecurrentFacts = DeltaFacts | StateFacts | ConvolutionFacts
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecayFacts:
+    """Linear attention whose heads forget at rates of their own (lightning attention).
+
+    Heads and their width are those of attention; ``chunk`` is the key of the tokens of a chunk.
+    """
+
+    attending: Attending = "evens"
+    chunk: str = "block_size"
+
+    def keys(self) -> Iterator[str]:
+        """Yield the keys that it is read from."""
+        yield from (*ATTENDING_KEYS[self.attending], self.chunk)
+
+
+RecurrentFacts = DeltaFacts | StateFacts | ConvolutionFacts | DecayFacts

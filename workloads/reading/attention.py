@@ -47,6 +47,7 @@ def read_attention(config: Config, family: Family, facts: AttentionFacts, hidden
         output_bias=holds(config, facts.output_bias),
         key_bias=None if facts.key_bias is None else holds(config, facts.key_bias),
         gated=facts.gated,
+        gate=facts.gate,
         suffix=facts.suffix,
         rotary_dim=_rotary_dim(config, facts, head_dim),
         qk_norm=family.norm if normed else None,
@@ -65,7 +66,7 @@ def _head_dim(
     config: Config, family: Family, facts: AttentionFacts, hidden: int, heads: int
 ) -> int:
     key, keys = facts.head_dim, family.keys
-    if (key is None or config.get(key) is None) and hidden % heads:
+    if not facts.uneven and (key is None or config.get(key) is None) and hidden % heads:
         wide, many = chosen(config, keys.hidden), chosen(config, keys.heads)
         instead = f" or give {key!r}" if key else ""
         raise config.error(

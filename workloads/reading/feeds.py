@@ -32,11 +32,28 @@ def read_feeds(config: Config, family: Family, hidden: int, depth: int) -> list[
         several = config.flag("enable_moe_block", default=False)
         beside = (read_experts(config, family, hidden),) if several else ()
         return [(mlp, *beside) for mlp in _mlps(config, family, hidden, depth)]
-    routed = _ROUTED[facts.layers](config, depth)
+    if facts.layers == "even_beside":
+        even, mlps = read_experts(config, family, hidden), _mlps(config, family, hidden, depth)
+        return [(mlp, even) if i % 2 == 0 else (mlp,) for i, mlp in enumerate(mlps)]
+    routed = routed_layers(config, family, depth)
     dense: Part | None = None if all(routed) else read_mlp(config, family, hidden)
     experts: Part | None = read_experts(config, family, hidden) if any(routed) else None
     found = (experts if with_experts else dense for with_experts in routed)
     return [(part,) for part in found if part is not None]
+
+
+def routed_layers(config: Config, family: Family, depth: int) -> list[bool]:
+    """Return which layers have experts in the place of an MLP.
+
+    Parameters
+    ----------
+    config, family
+        The configuration, and the rules that it is read by.
+    depth : int
+        Number of layers.
+    """
+    assert family.experts is not None
+    return _ROUTED[family.experts.layers](config, depth)
 
 
 def _mlps(config: Config, family: Family, hidden: int, depth: int) -> list[Mlp]:
@@ -177,8 +194,9 @@ def read_mlp(config: Config, family: Family, hidden: int) -> Mlp:
     """Read the MLP of dense layers."""
     facts, names = family.mlp, family.keys.inner
     assert facts is not None
-    if family.experts is not None and family.experts.dense_inner is not None:
-        names = family.experts.dense_inner
+    own = family.experts.dense_inner if family.experts is not None else None
+    if own is not None and config.get(own) is not None:
+        names = own
     inner = facts.factor * hidden if facts.factor else None
     if facts.ratio is not None:
         return _by_ratio(config, family, hidden, facts.ratio)
@@ -270,7 +288,8 @@ def read_experts(config: Config, family: Family, hidden: int) -> Experts:
     assert facts is not None
     of_all, of_active = chosen(config, facts.total), chosen(config, facts.active)
     total, active = config.integer(of_all), _visited(config, of_active)
-    if active > total:
+    idle = config.integer(facts.idle, default=0, least=0) if facts.idle else 0
+    if active > total + idle:
         raise config.error(
             f"{of_active!r} is {active}, more than the {total} experts of {of_all!r}.", of_active
         )
@@ -284,7 +303,8 @@ def read_experts(config: Config, family: Family, hidden: int) -> Experts:
         shared=replace(whole, inner=wide) if wide else None,
         shared_gate=facts.shared_gate and wide > 0,
         router_bias=facts.router_bias,
-        vectors=hidden + total if facts.scaled else 0,
+        vectors=(hidden + total) * facts.scaled + total * facts.choice_bias,
+        idle=idle,
     )
 
 

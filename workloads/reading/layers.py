@@ -10,7 +10,7 @@ from .attention import read_attention
 from .blocks import read_blocks
 from .compressed import connections, read_compressed
 from .disentangled import disentangled
-from .feeds import read_feeds, read_mlp
+from .feeds import read_feeds, read_mlp, routed_layers
 from .image_attention import crossed
 from .images import image_windows
 from .latent import read_latents
@@ -132,6 +132,10 @@ def _attentions(
     seen = windows(config, family.window, depth, turned)
     if facts.rotary_layers == "windowed":
         turned = [window is not None or not any(seen) for window in seen]
+    if facts.rotary_layers == "windowed_or_dense":
+        forced = config.integer("prefix_dense_sliding_window_pattern", default=1) == 1
+        dense = [forced and not routed for routed in routed_layers(config, family, depth)]
+        turned = [window is not None or d for window, d in zip(seen, dense, strict=True)]
     chunked = family.window is not None and family.window.chunked
     both_ways = family.window is not None and family.window.both_ways
     several = len(set(seen)) > 1
@@ -205,11 +209,11 @@ def _unbounded(config: Config, family: Family, facts: AttentionFacts, hidden: in
 def _norms(config: Config, family: Family, *, parallel: bool) -> int:
     """Return the norms of a layer."""
     if not parallel or family.parallel_norms is None:
-        return family.norms
+        return family.norms + 2 * holds(config, family.norms_behind)
     most = 2 if holds(config, family.two_parallel_norms) else family.parallel_norms
     key = family.parallel_norms_key
     return most if key is None else config.integer(key, default=most)
 
 
 def _depth(config: Config, family: Family) -> int:
-    return config.count(chosen(config, family.keys.layers))
+    return family.layers_each * config.count(chosen(config, family.keys.layers))

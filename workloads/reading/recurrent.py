@@ -7,6 +7,7 @@ from ..families.recurrent import (
     ATTENDING_KEYS,
     Attending,
     ConvolutionFacts,
+    DecayFacts,
     DeltaFacts,
     RecurrentFacts,
     StateFacts,
@@ -107,6 +108,7 @@ _BY_DEFAULT: Mapping[Attending, Callable[[Config, int], list[bool]]] = {
     "periods": _periods,
     "indices": _indices,
     "listed": _listed,
+    "evens": lambda config, depth: [i % 2 == 0 for i in range(depth)],
     "typed": lambda config, depth: [False] * depth,
     "beside": lambda config, depth: [True] * depth,
 }
@@ -122,6 +124,8 @@ def read_recurrent(config: Config, facts: RecurrentFacts, hidden: int) -> Recurr
     """
     if isinstance(facts, ConvolutionFacts):
         return _convolution(config, facts, hidden)
+    if isinstance(facts, DecayFacts):
+        return _decayed(config, facts, hidden)
     if isinstance(facts, StateFacts):
         if facts.heads is None:
             return _selective_scan(config, facts, hidden)
@@ -276,6 +280,26 @@ def _delta(config: Config, facts: DeltaFacts, hidden: int) -> Recurrent:
         vectors=channels * taps + 2 * of_values + value_dim,
         normed=2 * keys,
         norms=2 * of_keys,
+    )
+
+
+def _decayed(config: Config, facts: DecayFacts, hidden: int) -> Recurrent:
+    """Read lightning attention (arXiv:2501.08313, section 2.2)."""
+    heads = config.integer("num_attention_heads")
+    head_dim = config.integer("head_dim", default=max(1, hidden // heads))
+    wide = heads * head_dim
+    return Recurrent(
+        inputs=(_in("linear_qkv_proj", 3 * wide, hidden), _in("linear_output_gate", wide, hidden)),
+        out=_out("linear_out_proj", hidden, wide),
+        rule="decayed_sum",
+        channels=3 * wide,
+        taps=0,
+        heads=heads,
+        key_dim=head_dim,
+        value_dim=head_dim,
+        key_heads=heads,
+        chunk=config.integer(facts.chunk),
+        vectors=wide,
     )
 
 

@@ -116,6 +116,8 @@ def _outputs(config: Config, output: Output, hidden: int, narrow: int) -> int:
         return _labels(config)
     if output.outputs == "vocabulary":
         return config.integer("vocab_size")
+    if output.outputs == "output_vocab_size":
+        return config.integer(output.outputs, default=config.integer("vocab_size"))
     if output.outputs in ("projection_dim", "projection_size"):
         return config.integer(output.outputs, default=hidden)
     return {"hidden": hidden, "narrow": narrow, "pair": 2}[output.outputs]
@@ -132,7 +134,7 @@ def _head(config: Config, family: Family, output: Output, width: int, inputs: in
         ),
         tokens=output.tokens,
         norm=norm_vectors(config, family) * width if output.norm else 0,
-        words=output.outputs == "vocabulary",
+        words=output.outputs in ("vocabulary", "output_vocab_size"),
     )
 
 

@@ -12,6 +12,9 @@ _SPELLED = {"global": FULL, "local": SLIDING}
 
 def turned_layers(config: Config, facts: AttentionFacts, depth: int) -> list[bool]:
     """Return which layers turn their heads by positions."""
+    if facts.rotary_layers == "thetas":
+        thetas = one_a_layer(config, "layer_rope_theta", depth)
+        return [bool(theta) for theta in thetas] or [True] * depth
     if facts.rotary_layers != "listed":
         return [True] * depth
     given = one_a_layer(config, "no_rope_layers", depth)
@@ -77,12 +80,27 @@ def windows(
         return [None if kind == FULL else length for kind in (*kinds[:-1], FULL)]
     if types:
         return [None if kind == FULL else length for kind in types]
+    return [length if local else None for local in _by_rule(config, rule, depth, turned)]
+
+
+def _by_rule(config: Config, rule: Window, depth: int, turned: list[bool]) -> list[bool]:
+    """Return which layers have a window where no key names their kinds."""
     n = rule.count
     if rule.count_key:
-        least = 1 if rule.layers in ("but_each", "but_each_and_first", "behind_each") else 0
+        least = 0 if rule.layers in ("from", "even_below") else 1
         n = config.integer(rule.count_key, default=n, least=least)
+    if rule.layers == "but_each_behind_dense":
+        return [not full for full in _full_behind_dense(config, n, depth)]
     windowed = _WINDOWED[rule.layers]
-    return [length if windowed(i, n, turned[i]) else None for i in range(depth)]
+    return [windowed(i, n, turned[i]) for i in range(depth)]
+
+
+def _full_behind_dense(config: Config, each: int, depth: int) -> list[bool]:
+    """Return which layers see all tokens: each so-manieth, counted anew behind the dense ones."""
+    dense = min(depth, config.integer("first_k_dense_replace", default=0, least=0))
+    ahead = config.integer("prefix_dense_sliding_window_pattern", default=1)
+    behind = [(i + 1) % each == 0 for i in range(depth - dense)]
+    return [*((i + 1) % ahead == 0 for i in range(dense)), *behind]
 
 
 _WINDOWED: Mapping[str, Callable[[int, int, bool], bool]] = {

@@ -53,6 +53,8 @@ class Attention(Part):
         the values too; or none: both are those of an earlier layer.
     gated : bool
         Whether the matrix of the queries makes a gate of the mix too.
+    gate : str or None
+        Name of the matrix that makes it, where it is another.
     suffix : str
         Behind the names of scores and mix where layers with other windows stand beside it.
     """
@@ -78,6 +80,7 @@ class Attention(Part):
     vectors: int = 0
     made: Literal["all", "keys", "none"] = "all"
     gated: bool = False
+    gate: str | None = None
     suffix: str = ""
 
     @property
@@ -135,9 +138,17 @@ class Attention(Part):
             bias=self.output_bias,
         )
 
+    @property
+    def gates(self) -> tuple[Matrix, ...]:
+        """The matrix that makes a gate of the mix, where there is one."""
+        if self.gate is None:
+            return ()
+        width = self.heads * self.value_width
+        return (Matrix(stage="query", name=self.gate, outputs=width, inputs=self.hidden),)
+
     def matrices(self) -> Iterator[tuple[Matrix, int]]:
         """Yield each weight matrix with the number of its instances, in order."""
-        for matrix in (*self.inputs, self.out):
+        for matrix in (*self.inputs, *self.gates, self.out):
             yield matrix, 1
 
     def cache_elements(self, context: int) -> int:
@@ -158,7 +169,7 @@ class Attention(Part):
         names = [matrix.name for matrix in self.inputs]
         query, key, value = names[0], names[min(1, len(names) - 1)], names[-1]
         keys, values = ((), ()) if self.made == "none" else ((key,), (value,))
-        for matrix in self.inputs:
+        for matrix in (*self.inputs, *self.gates):
             yield linear(matrix, run)
         scores_name, mix_name = f"attention_qk{self.suffix}", f"attention_av{self.suffix}"
         groups = self._pieces(run)
@@ -224,7 +235,7 @@ class Attention(Part):
         for group in self._pieces(run):
             name = f"attention_qk{self.suffix}"
             yield softmax(self._scores(name, group, causal=run.causal), self.suffix)
-        if self.gated:
+        if self.gated or self.gate:
             yield self._gate(run)
 
     def _gate(self, run: Forward) -> VectorStep:

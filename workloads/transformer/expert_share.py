@@ -11,7 +11,7 @@ from .experts import Experts
 from .forward import Forward
 from .matrix import Matrix, Product
 from .part import Part
-from .routing import experts_in_use, rows_of
+from .routing import even_spread, rows_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +65,9 @@ class ExpertShare(Part):
             first, mine = self.own.start(experts), self.own.of(experts)
             rows = rows_of(self.mixture.loads, active, tokens)[first : first + mine]
             return tuple(sorted(Counter(n for n in rows if n).items(), reverse=True))
-        busy = experts_in_use(experts, active, tokens)
-        each, more = divmod(tokens * active, busy)
+        spread = even_spread(experts, active, tokens, self.mixture.idle)
+        visits, busy = sum(n * many for n, many in spread), sum(many for _, many in spread)
+        each, more = divmod(visits, busy or 1)
         here = self.own.of(more)
         return ((each + 1, here), (each, self.own.of(busy) - here))
 

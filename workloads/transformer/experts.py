@@ -1,5 +1,6 @@
 """A mixture of experts: a router, experts of which each token visits some, perhaps a shared one."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -8,7 +9,7 @@ from .forward import Forward
 from .matrix import ENTRY, Matrix, Product
 from .mlp import Mlp
 from .part import Part, linear
-from .routing import Spread, even_spread, spread_of
+from .routing import Spread, even_spread, rows_of, spread_of
 
 _SHARED = "shared_expert_"
 
@@ -31,8 +32,11 @@ class Experts(Part):
         Whether the router has a bias.
     vectors : int
         Parameters of scales.
+    idle : int
+        Experts beside these, among which a token chooses too, that give back what they get.
     loads : tuple of int
-        Of each expert, relative to the others': how often tokens visit it; empty: all alike.
+        Of each expert, and behind them of those that give back what they get, relative to the
+        others': how often tokens visit it; empty: all alike.
     """
 
     total: int
@@ -42,6 +46,7 @@ class Experts(Part):
     shared_gate: bool = False
     router_bias: bool = False
     vectors: int = 0
+    idle: int = 0
     loads: tuple[int, ...] = ()
 
     @property
@@ -66,7 +71,7 @@ class Experts(Part):
         return Matrix(
             stage="router",
             name="router",
-            outputs=self.total,
+            outputs=self.total + self.idle,
             inputs=self.expert.hidden,
             bias=self.router_bias,
         )
@@ -107,9 +112,12 @@ class Experts(Part):
 
     def spread(self, tokens: int) -> Spread:
         """Return how many experts get how many rows of some tokens."""
-        if self.loads:
+        if self.loads and not self.idle:
             return spread_of(self.loads, self.active, tokens)
-        return even_spread(self.total, self.active, tokens)
+        if self.loads:
+            rows = Counter(rows_of(self.loads, self.active, tokens)[: self.total])
+            return tuple(sorted(((n, many) for n, many in rows.items() if n), reverse=True))
+        return even_spread(self.total, self.active, tokens, self.idle)
 
     def of_every_token(self, run: Forward) -> Iterator[Product]:
         """Yield the products of all tokens: of the router, and of the shared expert."""
@@ -143,7 +151,7 @@ class Experts(Part):
 
         The sum is a row for each token, read and written back with each of its experts.
         """
-        yield from self.between(run, run.rows * self.active)
+        yield from self.between(run, sum(m * experts for m, experts in self.spread(run.rows)))
 
     def between(self, run: Forward, visits: int) -> Iterator[VectorStep]:
         """Yield the vector steps of a chip whose experts get ``visits`` rows, its own or others."""
@@ -152,7 +160,7 @@ class Experts(Part):
             name="router_softmax",
             operations=("softmax",),
             rows=run.rows,
-            elements=run.rows * self.total,
+            elements=run.rows * (self.total + self.idle),
             after=(self.router.name,),
             streams=True,
         )

@@ -9,7 +9,10 @@ from .forward import Forward
 from .matrix import ENTRY, Matrix, Product
 from .part import Part, linear, streamed
 
-Rule = Literal["convolution", "delta_rule", "channel_delta_rule", "selective_scan", "state_space"]
+Rule = Literal[
+    "convolution", "delta_rule", "channel_delta_rule", "selective_scan", "state_space",
+    "decayed_sum",
+]  # fmt: skip
 
 
 _DELTA = ("delta_rule", "channel_delta_rule")
@@ -18,10 +21,10 @@ _DELTA = ("delta_rule", "channel_delta_rule")
 class _Gates(NamedTuple):
     """Operations that make the decay of a head, its rate, and gate its results.
 
-    ``each_key``: a decay for each channel of a head's keys.
+    ``each_key``: a decay for each channel of a head's keys. No decay: the same for all tokens.
     """
 
-    decay: str
+    decay: str | None
     output: tuple[str, ...]
     rate: str | None = None
     each_key: bool = False
@@ -32,6 +35,7 @@ _GATES: Mapping[Rule, _Gates] = {
     "channel_delta_rule": _Gates("decay", ("rms_norm", "sigmoid", "multiply"), "sigmoid", True),
     "selective_scan": _Gates("softplus", ("silu", "multiply")),
     "state_space": _Gates("decay", ("silu", "multiply", "rms_norm")),
+    "decayed_sum": _Gates(None, ("rms_norm", "sigmoid", "multiply")),
 }
 
 
@@ -48,6 +52,8 @@ class Recurrent(Part):
     * ``selective_scan`` (arXiv:2312.00752, algorithm 2): each channel a head of value_dim 1,
       S = exp(d A) S + d x B, y = C S + D x
     * ``state_space`` (arXiv:2405.21060, section 6): the same with one A for a head
+    * ``decayed_sum`` (lightning attention, arXiv:2501.08313, section 2.2): S = a S + k v^T,
+      o = q S, with an a of each head that no token changes; there is no convolution
 
     Operations are those of the recurrence. It needs the fewest; chunked forms (the same sources;
     arXiv:2406.06484) regroup it for matrix units. From them stands how often the state passes
@@ -152,7 +158,8 @@ class Recurrent(Part):
             gate = streamed("output_gate", "multiply", wide, wide, (first,))
             yield replace(gate, makes=(left,))
             return
-        yield self._convolution(run)
+        if self.taps:
+            yield self._convolution(run)
         yield streamed("conv_activation", "silu", wide, wide, (first,))
         yield from self._gates(run)
         yield self._recurrence(run)
@@ -185,7 +192,8 @@ class Recurrent(Part):
             held, rows = 0 if norm == "l2_norm" else self.normed, run.rows * self.norms
             yield streamed("state_norm", norm, run.rows * self.normed, rows, (of,), learned=held)
         decays = heads * (self.key_dim if gates.each_key else 1)
-        yield streamed("decay", gates.decay, decays, decays, (made,))
+        if gates.decay:
+            yield streamed("decay", gates.decay, decays, decays, (made,))
         if gates.rate:
             yield streamed("rate", gates.rate, heads, heads, (made,))
 
@@ -208,6 +216,13 @@ class Recurrent(Part):
             writes=(Tensor(rows * wide, wide), *_kept(written, self.key_dim)),
         )
 
+    @property
+    def _normed_together(self) -> int:
+        """How many parts of a token's results are normalized, each for itself."""
+        if self.rule == "decayed_sum":
+            return 1
+        return self.heads if self.rule in _DELTA else max(1, self.key_heads)
+
     def _gated(self, run: Forward) -> VectorStep:
         """Return the gate and the norm ahead of the last matrix."""
         wide = self.heads * self.value_dim
@@ -217,7 +232,7 @@ class Recurrent(Part):
         return VectorStep(
             name="output_gate",
             operations=done if self.gate_norm else tuple(n for n in done if n != "rms_norm"),
-            rows=run.rows * (self.heads if self.rule in _DELTA else max(1, self.key_heads)),
+            rows=run.rows * self._normed_together,
             elements=vector.elements,
             after=(self.inputs[0].name,),
             reads=(vector, vector),

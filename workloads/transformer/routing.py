@@ -19,16 +19,33 @@ def experts_in_use(experts: int, active: int, tokens: int) -> int:
     return min(round(mean), tokens * active)
 
 
-def even_spread(experts: int, active: int, tokens: int) -> Spread:
+def even_spread(experts: int, active: int, tokens: int, idle: int = 0) -> Spread:
     """Return the spread of uniform routing: visits fall on the experts in use as evenly as they go.
+
+    Parameters
+    ----------
+    experts : int
+    active : int
+        Experts that a token visits.
+    tokens : int
+    idle : int
+        Experts beside these that do nothing: their share of the visits, rounded, is no work.
 
     Examples
     --------
     >>> even_spread(8, 2, 5)
     ((2, 4), (1, 2))
+    >>> even_spread(8, 2, 5, idle=8)
+    ((2, 1), (1, 3))
     """
-    busy = experts_in_use(experts, active, tokens)
-    rows, more = divmod(tokens * active, busy)
+    visits = round(Fraction(tokens * active * experts, experts + idle))
+    if not visits:
+        return ()
+    busy = min(experts_in_use(experts, active, tokens), visits)
+    if idle:
+        reached = 1 - (1 - active / (experts + idle)) ** tokens
+        busy = min(max(1, round(experts * reached)), visits)
+    rows, more = divmod(visits, busy)
     return tuple(each for each in ((rows + 1, more), (rows, busy - more)) if all(each))
 
 

@@ -15,7 +15,7 @@ FLAGS = """
     decoder_bias classifier_bias use_mask_token use_swiglu_ffn vision_use_head tie_word_embeddings
     attention_k_eq_v enable_moe_block use_double_wide_mlp relative_attention position_biased_input
     share_att_key add_swa_attention_sink_bias add_full_attention_sink_bias
-    use_shared_attention_adapter use_mem_rope add_bias_linear
+    use_shared_attention_adapter use_mem_rope add_bias_linear use_post_norm
 """.split()  # noqa: SIM905
 ALWAYS = (
     "num_key_value_heads", "num_experts", "n_routed_experts", "num_local_experts",
@@ -332,6 +332,40 @@ def _hyperclovax(drawn, sizes, rng):
     return {"head_dim": None}
 
 
+def _minimax(drawn, sizes, rng):
+    kinds = ["full_attention", "linear_attention"]
+    listed = {"layer_types": [rng.choice(kinds) for _ in range(sizes["n_layer"])]}
+    return {"block_size": rng.choice([4, 16]), **(listed if rng.random() < 0.5 else {})}
+
+
+def _longcat(drawn, sizes, rng):
+    return {
+        "num_layers": rng.randint(1, 3),
+        "ffn_hidden_size": rng.choice([24, 40]),
+        "expert_ffn_hidden_size": rng.choice([16, 24]),
+        "moe_topk": rng.randint(1, 2),
+        "head_dim": 8,
+        "qk_rope_head_dim": 8,
+        "zero_expert_num": 0,  # the class holds matrices for these that no token reads
+    }
+
+
+def _cohere2_moe(drawn, sizes, rng):
+    return {
+        "first_k_dense_replace": rng.randint(0, sizes["n_layer"]),
+        "prefix_dense_sliding_window_pattern": rng.randint(1, 3),
+        "prefix_dense_intermediate_size": rng.choice([None, 24, 56]),
+        "sliding_window": rng.choice([3, 8, 30]),
+    }
+
+
+def _apertus(drawn, sizes, rng):
+    return {
+        "tie_word_embeddings": False,
+        "output_vocab_size": rng.choice([None, 40, sizes["vocab_size"]]),
+    }
+
+
 def _mellum(drawn, sizes, rng):
     return {"sliding_window": rng.choice([3, 8, 30])}
 
@@ -342,6 +376,10 @@ OF_KIND = {
     "helium": _helium,
     "hyperclovax": _hyperclovax,
     "mellum": _mellum,
+    "minimax": _minimax,
+    "longcat_flash": _longcat,
+    "cohere2_moe": _cohere2_moe,
+    "apertus1p5_text": _apertus,
     "deepseek_v2": _deepseek_v2,
     "deepseek_v4": _deepseek_v4,
     "zamba2": _zamba2,

@@ -2,7 +2,7 @@
 
 Needs transformers 5.24 and torch, which are no dependencies of the tests:
 
-    python -m bitlathe.tests.workloads.drawn.counted            # writes counted.json
+    python -m bitlathe.tests.workloads.drawn.counted [TYPE ...]     # writes counted.json
 
 Each kept configuration (models.json) is built with random weights and run on a few tokens, and on
 one token behind them where its class keeps a cache. Where a class takes a configuration but does
@@ -13,6 +13,7 @@ products, are left out.
 """
 
 import json
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,7 @@ from .exported import SOURCE, TOKENS, inputs_of
 
 HERE = Path(__file__).parent
 KEPT, WRITTEN = HERE / "models.json", HERE / "counted.json"
-MIXERS = ("Mixer", "MambaLayer", "DeltaNet", "DeltaAttention", "ShortConv")
+MIXERS = ("Mixer", "MambaLayer", "DeltaNet", "DeltaAttention", "ShortConv", "Lightning")
 """Parts of names of the classes whose products, but for matrices, are vector work to the reader."""
 STREAMS = "Gemma3nTextDecoderLayer"
 """A layer that mixes streams itself."""
@@ -119,9 +120,11 @@ def main() -> None:
     warnings.simplefilter("ignore")
     transformers.logging.set_verbosity(60)
     torch.manual_seed(0)
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = json.loads(WRITTEN.read_text())["models"] if sys.argv[1:] else {}
     for name, truth in json.loads(KEPT.read_text())["models"].items():
         kept = truth["config"]
+        if sys.argv[1:] and kept["model_type"] not in sys.argv[1:]:
+            continue
         for config in configurations(kept["model_type"], kept):
             try:
                 runs = runs_of(config)
@@ -140,7 +143,9 @@ def main() -> None:
         "behind them; second those of scans, convolutions over time and mixes of streams "
         "(python -m bitlathe.tests.workloads.drawn.counted)."
     )
-    rows = (f"{json.dumps(n)}: {json.dumps(v, separators=(',', ':'))}" for n, v in found.items())
+    rows = (
+        f"{json.dumps(n)}: {json.dumps(v, separators=(',', ':'))}" for n, v in sorted(found.items())
+    )
     WRITTEN.write_text(
         f'{{"about": {json.dumps(about)},\n"models": {{\n' + ",\n".join(rows) + "\n}}\n"
     )

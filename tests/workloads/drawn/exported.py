@@ -2,7 +2,7 @@
 
 Needs transformers 5.24 and torch, which are no dependencies of the tests:
 
-    python -m bitlathe.tests.workloads.drawn.exported            # writes exported.json
+    python -m bitlathe.tests.workloads.drawn.exported [TYPE ...]    # writes exported.json
 
 Each kept configuration (models.json) is built with random weights and exported for a few tokens;
 linear layers, products of two tensors, fused attention and convolutions of the graph are listed
@@ -10,6 +10,7 @@ with their shapes. Outer products (a depth of 1: angles of positions) are none o
 """
 
 import json
+import sys
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -62,7 +63,9 @@ def write(found: dict[str, Any]) -> None:
         f"{SOURCE} of a source, or an image or a sound) as [m, n, k, batch, count]; experts of "
         "each token apart (python -m bitlathe.tests.workloads.drawn.exported)."
     )
-    rows = (f"{json.dumps(n)}: {json.dumps(v, separators=(',', ':'))}" for n, v in found.items())
+    rows = (
+        f"{json.dumps(n)}: {json.dumps(v, separators=(',', ':'))}" for n, v in sorted(found.items())
+    )
     WRITTEN.write_text(
         f'{{"about": {json.dumps(about)},\n"models": {{\n' + ",\n".join(rows) + "\n}}\n"
     )
@@ -71,8 +74,10 @@ def write(found: dict[str, Any]) -> None:
 def main() -> None:
     warnings.simplefilter("ignore")
     transformers.logging.set_verbosity(60)
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = json.loads(WRITTEN.read_text())["models"] if sys.argv[1:] else {}
     for name, truth in json.loads(KEPT.read_text())["models"].items():
+        if sys.argv[1:] and truth["config"]["model_type"] not in sys.argv[1:]:
+            continue
         try:
             found[name] = exported(truth["config"])
             write(found)
