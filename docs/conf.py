@@ -38,6 +38,8 @@ napoleon_use_rtype = False
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence", "deflist"]
 html_theme = "furo"
+html_static_path = ["style"]
+html_css_files = ["dark.css"]  # pictures on dark pages
 html_title = f"bitlathe {release}"
 html_show_sourcelink = False
 html_copy_source = False
@@ -58,6 +60,7 @@ sphinx_gallery_conf = {
     "image_scrapers": ("matplotlib",),
     "capture_repr": ("_repr_html_", "__repr__"),
     "show_signature": False,
+    "ignore_repr_types": r"matplotlib|.list.",  # what drawing returns, and what says nothing
 }
 # "PEs on the chip: those of ..." is a sentence, not a type and what it means
 NumpyDocstring._consume_inline_attribute = lambda self: ("", self._consume_to_end())  # type: ignore[method-assign]

@@ -1,7 +1,7 @@
 """What a notebook shows: short reprs, HTML without anything unescaped, data frames, drawings."""
 
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -86,6 +86,44 @@ def test_any_format_is_shown(name: str) -> None:
     assert isinstance(fmt, bl.Format)
     assert repr(fmt).startswith(f"Format('{name}', {fmt.bits} bits")
     assert len(fmt._repr_html_()) < 10_000
+
+
+def test_studies_and_systems_are_shown() -> None:
+    from bitlathe.reports.studies.published import STUDIES
+    from bitlathe.reports.studies.result import Result
+
+    kinds = {name: get_type_hints(each.reproduce)["return"] for name, each in STUDIES.items()}
+    assert all(issubclass(kind, Result) for kind in kinds.values())
+    rows = [{"model": "<a>", "mj": float(i)} for i in range(50)]
+    study = kinds["shiftaddllm-energy"](rows=rows, objections=[{"why": "b"}], simulated=[])
+    assert repr(study) == "shiftaddllm_energy.Reproduction(50 rows, 1 objections, 0 simulated)"
+    assert study.to_frame().to_dict("records") == rows
+    assert list(study.to_frame("objections")["why"]) == ["b"]
+    with pytest.raises(BitlatheError, match="unknown table 'row'; did you mean 'rows'"):
+        study.to_frame("row")
+    means = {"published": {"speed": 2.0}, "corrected": {"speed": 1.5}}
+    named = kinds["bitfusion-isca18"](rows=rows, networks=[], means=means, objections=[])
+    assert list(named.to_frame("means").itertuples(index=False, name=None)) == [
+        ("published", 2.0),
+        ("corrected", 1.5),
+    ]
+    pair = bl.simulate(
+        bl.load_system("bitmod-pair"),
+        "opt-125m",
+        context=8,
+        fidelity="analytic",
+        mapper="whole-buffer",
+    )
+    assert len(pair.to_frame()) == len(pair.rows())
+    for found in (study, pair):
+        assert len(repr(found)) < 120
+        tags = Tags()
+        tags.feed(found._repr_html_())
+        assert tags.open == []
+        assert len(tags.text) > 40
+    assert "<a>" not in study._repr_html_()
+    assert "of 50 rows" in study._repr_html_()
+    assert f"{pair.cycles:,}" in pair._repr_html_()
 
 
 def test_html_is_escaped() -> None:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from ... import __version__
+from ...datatypes.base.notebook import frame, html
 from ..run import Run, with_total
 from .stages import Schedule
 
@@ -118,7 +119,7 @@ class CollectiveRun:
         return {**{name: getattr(self, name) for name in self.__slots__}, "total": self.total}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class SystemRun:
     """Cost of a model on a system of chips.
 
@@ -256,6 +257,20 @@ class SystemRun:
             }
             for each in self.shares
         ]
+
+    def to_frame(self) -> Any:
+        """Return the kinds of chips as a pandas data frame, a row each."""
+        return frame(self.rows())
+
+    def __repr__(self) -> str:
+        where = "" if self.context is None else f", context {self.context}"
+        on = f"{self.model!r} on {self.system!r}, {self.phase}{where}, batch {self.batch}"
+        return f"SystemRun({on}: {self.cycles:,} cycles)"
+
+    def _repr_html_(self) -> str:
+        facts = {"phase": self.phase, "batch": self.batch, "clocks": self.cycles}
+        tables = (self.rows(), self.collective_rows())
+        return html(f"{self.model} on {self.system}", facts, *tables)
 
     def collective_rows(self) -> list[dict[str, Any]]:
         """Return one flat record for each collective, with what all of a step take."""

@@ -287,7 +287,7 @@ def _agrees(printed: Mapping[str, Any], cycles: float, over: Mapping[str, float]
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Reproduction(Result):
     """The study rebuilt: rows, means as printed and by their name, objections.
 

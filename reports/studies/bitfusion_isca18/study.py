@@ -245,7 +245,7 @@ def by_chip(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Reproduction(Result):
     """The study rebuilt: rows of all chips, networks beside Eyeriss, means, objections."""
 

@@ -11,7 +11,7 @@ from ....arch import Arch, load_arch
 from ....datatypes.base.yamlfile import read_yaml
 from ....sim import Run, simulate
 from ....workloads import load_model
-from ..result import Progress, unshown
+from ..result import Progress, Result, unshown
 from .as_published import published_chip, run_as_published
 
 PHASES = ("prefill", "decode")
@@ -292,8 +292,8 @@ def _effect(objection: Objection, base: Mapping[Key, Run]) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reproduction:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Reproduction(Result):
     """A published study rebuilt: rows, headline ratios, objections with their effects."""
 
     rows: list[dict[str, Any]]

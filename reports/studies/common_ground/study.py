@@ -165,7 +165,7 @@ def headlines(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return lines
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Reproduction(Result):
     """Runs of all chips on all models, their means, the headlines, what each study assumed."""
 

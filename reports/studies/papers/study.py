@@ -11,7 +11,7 @@ import numpy as np
 from ....datatypes.base.errors import to_install
 from ....workloads.minilm import PACKAGE, minilm_tensors
 from ...terminal import print_table
-from ..result import Progress, unshown
+from ..result import Progress, Result, unshown
 from .ground import Ground, Pair
 from .statements import CLAIMS, ROWS
 
@@ -56,8 +56,8 @@ class Statement:
     parts: tuple[Part, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Checked(Result):
     """All rows.
 
     Attributes

@@ -47,7 +47,7 @@ def asked() -> dict[str, Any]:
     return data
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Seeds(Result):
     """Both tables of the study.
 

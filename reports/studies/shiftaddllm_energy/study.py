@@ -10,7 +10,7 @@ from ....arch import load_arch
 from ....datatypes.base.yamlfile import read_yaml
 from ....sim import simulate
 from ....workloads.gemm import Gemm
-from ..result import Progress, unshown
+from ..result import Progress, Result, unshown
 from .as_published import CHANGES, CHIP, PJ_PER_MJ, Machine, shapes_of, token_mj
 
 WITHIN: Final = 0.0025
@@ -53,8 +53,8 @@ OBJECTIONS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reproduction:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Reproduction(Result):
     """The study.
 
     Attributes
