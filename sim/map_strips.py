@@ -58,6 +58,7 @@ class MappedStrips:
             {
                 "product": self.group.gemms[asked.layer].name,
                 "rows": asked.rows,
+                "border": asked.above + asked.below,
                 "cycles": best.cost.cycles,
                 "mapping": line_of(asked.loops(self.fused.chain), best),
             }

@@ -7,13 +7,16 @@ those of the busiest of lanes, DRAM and ports, and the DRAM's latency where it r
 
 Beside the array: of ``n`` equal pieces, each done by the array in ``a`` clocks and then by the unit
 in ``v``, the last is done after ``max(na, nv) + min(a, v)`` clocks (two machines in a row, equal
-jobs), and not before DRAM has moved the bits of both. What this adds to the array's clocks is the
-step's time; with one piece, or a unit that does not overlap, that is all of it.
+jobs), and not before DRAM has moved the bits of both. Behind the array's last piece the unit has
+one whole piece to do, in whole clocks, accesses and bursts, and waits for the latency of what it
+reads of the array's results: neither gets less the more pieces there are, so that a smaller batch
+is never slower. What this adds to the array's clocks is the step's time; with one piece, or a unit
+that does not overlap, all of it.
 """
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ..arch.formats import Operand
@@ -48,6 +51,9 @@ class Pass:
         Accesses of the memory by direction.
     energy_pj : dict of str to float
         By component, without what runs with the clocks.
+    exact_cycles : Fraction
+        Clocks of lanes, DRAM and ports if none of their operations, accesses and bursts had to be
+        whole ones.
     """
 
     lane_cycles: int
@@ -58,11 +64,17 @@ class Pass:
     write_bits: int
     accesses: tuple[tuple[str, int], ...]
     energy_pj: dict[str, float]
+    exact_cycles: Fraction
+
+    @property
+    def work_cycles(self) -> int:
+        """Clocks in which lanes, DRAM and ports work."""
+        return max(self.lane_cycles, self.dram_cycles, self.port_cycles)
 
     @property
     def cycles(self) -> int:
         """Clocks of the step alone on the chip."""
-        return max(self.lane_cycles, self.dram_cycles, self.port_cycles) + self.latency_cycles
+        return self.work_cycles + self.latency_cycles
 
 
 def stored_bits(arch: Arch, tensor: Tensor) -> Fraction:
@@ -152,6 +164,7 @@ def pass_of(chip: Chip, step: VectorStep, *, stays: bool = False) -> Pass:
     burst = arch.dram.burst_bits or 1
     bursts = [ceil_div(bits, burst) * burst for bits in outside]
     ends, busy = [], dict.fromkeys(range(len(memory.ports)), 0)
+    exact = dict.fromkeys(busy, Fraction(0))
     incoming = "input" if "input" in memory.holds else "output"
     for way, operand, bits in (
         ("write", incoming, outside[0]), ("read", incoming, read),
@@ -161,10 +174,12 @@ def pass_of(chip: Chip, step: VectorStep, *, stays: bool = False) -> Pass:
         port = memory.ports[index]
         accesses = math.ceil(bits / port.width_bits)
         busy[index] += accesses
+        exact[index] += Fraction(bits) / port.width_bits
         ends.append((way, accesses, accesses * (port.read_pj if way == "read" else port.write_pj)))
+    lane_work = adds + multiplies + specials * lane.special_cycles
     work_pj = adds * lane.add_pj + multiplies * lane.multiply_pj + specials * lane.special_pj
     return Pass(
-        lane_cycles=ceil_div(adds + multiplies + specials * lane.special_cycles, unit.lanes),
+        lane_cycles=ceil_div(lane_work, unit.lanes),
         dram_cycles=math.ceil(sum(bursts) / dram.ports[0].width_bits),
         port_cycles=max(busy.values()),
         latency_cycles=dram.latency_cycles if outside[0] else 0,
@@ -180,16 +195,66 @@ def pass_of(chip: Chip, step: VectorStep, *, stays: bool = False) -> Pass:
             "sram_write": math.fsum(pj for way, _, pj in ends if way == "write"),
             "dram": bursts[0] * arch.dram.read_bit_pj + bursts[1] * arch.dram.write_bit_pj,
         },
+        exact_cycles=max(
+            Fraction(lane_work, unit.lanes),
+            Fraction(sum(outside)) / dram.ports[0].width_bits,
+            *exact.values(),
+        ),
     )
 
 
-def time_beside(array: int, vector: int, pieces: int, dram: int) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Following:
+    """Clocks of steps that follow the array piece by piece.
+
+    Attributes
+    ----------
+    work : int
+        In which lanes, DRAM and ports work on all pieces.
+    exact : Fraction
+        Those if none of their operations, accesses and bursts had to be whole ones.
+    piece : int
+        In which they work on one piece alone.
+    latency : int
+        Until the first bits arrive of what the array makes, and they read.
+    ahead : int
+        Until the first bits arrive of what can be read ahead, while the array works.
+    """
+
+    work: int = 0
+    exact: Fraction = Fraction(0)
+    piece: int = 0
+    latency: int = 0
+    ahead: int = 0
+
+    def and_then(self, asked: Pass, piece: Pass, *, streams: bool) -> "Following":
+        """Return the clocks with those of another step.
+
+        Parameters
+        ----------
+        asked, piece : Pass
+            Of the step, and of one of its pieces.
+        streams : bool
+            Whether it takes results out of the array, and reads nothing that the array makes.
+        """
+        return Following(
+            work=self.work + asked.work_cycles,
+            exact=self.exact + asked.exact_cycles,
+            piece=self.piece + piece.work_cycles,
+            latency=self.latency + (0 if streams else asked.latency_cycles),
+            ahead=self.ahead + (asked.latency_cycles if streams else 0),
+        )
+
+
+def time_beside(array: int, steps: Following, pieces: int, dram: int) -> int:
     """Return the clocks of products and steps that follow piece by piece.
 
     Parameters
     ----------
-    array, vector : int
-        Clocks of the products, and of the steps.
+    array : int
+        Clocks of the products.
+    steps : Following
+        Those of the steps.
     pieces : int
         Equal parts of both.
     dram : int
@@ -197,10 +262,31 @@ def time_beside(array: int, vector: int, pieces: int, dram: int) -> int:
 
     Examples
     --------
-    >>> time_beside(100, 60, 1, 0), time_beside(100, 60, 4, 0), time_beside(100, 60, 4, 150)
-    (160, 115, 150)
+    >>> steps = Following(work=60, exact=Fraction(60), piece=15)
+    >>> time_beside(100, steps, 4, 0), time_beside(40, steps, 4, 0), time_beside(100, steps, 4, 150)
+    (115, 75, 150)
     """
-    return max(max(array, vector) + ceil_div(min(array, vector), pieces), dram)
+    behind = max(array + steps.piece, math.ceil(Fraction(array, pieces) + steps.exact))
+    return max(max(behind, steps.work + steps.ahead) + steps.latency, dram)
+
+
+def piece_of(step: VectorStep) -> VectorStep:
+    """Return one of the pieces of a step, in whole elements; what its norms hold is read for it."""
+
+    def part(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
+        return tuple(
+            each._replace(elements=ceil_div(each.elements, step.pieces)) for each in tensors
+        )
+
+    return replace(
+        step,
+        rows=ceil_div(step.rows, step.pieces),
+        elements=ceil_div(step.elements, step.pieces),
+        pieces=1,
+        reads=part(step.reads),
+        writes=part(step.writes),
+        makes=part(step.makes),
+    )
 
 
 def with_vector(
@@ -221,10 +307,14 @@ def with_vector(
     beside: dict[str, _Beside] = {}
     for step in steps:
         at = _last(found, step.after)
-        asked = pass_of(chip, step, stays=at is not None and _stays(found, step))
+        stays = at is not None and _stays(found, step)
+        asked = pass_of(chip, step, stays=stays)
         product = _product_behind(beside, found, step, at)
-        beside_it = chip.vector.overlap and not product.fused
-        exposed = product.add(asked, step.pieces if beside_it else 1)
+        if step.pieces > 1 and chip.vector.overlap and not product.fused:
+            piece = pass_of(chip, piece_of(step), stays=stays)
+            exposed = product.follow(asked, piece, step)
+        else:
+            exposed = product.wait(asked)
         beside[step.name] = product
         place = 0 if at is None else at + 1
         while place < len(found) and found[place].unit is not None:
@@ -245,16 +335,20 @@ class _Beside:
         self.fused = any(layer.fused is not None for layer, _ in each)
         self.array = math.floor(sum(layer.cycles * times for layer, times in each))
         self.dram = math.floor(sum(layer.dram_cycles * times for layer, times in each))
-        self.vector, self.pieces, self.alone, self.time = 0, 0, 0, self.array
+        self.steps, self.pieces, self.alone, self.time = Following(), 0, 0, self.array
 
-    def add(self, asked: Pass, pieces: int) -> int:
+    def follow(self, asked: Pass, piece: Pass, step: VectorStep) -> int:
+        self.steps = self.steps.and_then(asked, piece, streams=step.streams)
+        self.pieces = min(step.pieces, self.pieces or step.pieces)
+        return self._added(asked)
+
+    def wait(self, asked: Pass) -> int:
+        self.alone += asked.cycles
+        return self._added(asked)
+
+    def _added(self, asked: Pass) -> int:
         self.dram += asked.dram_cycles
-        if pieces == 1:
-            self.alone += asked.cycles
-        else:
-            self.vector += asked.cycles
-            self.pieces = min(pieces, self.pieces or pieces)
-        together = time_beside(self.array, self.vector, max(1, self.pieces), 0)
+        together = time_beside(self.array, self.steps, max(1, self.pieces), 0)
         before, self.time = self.time, max(together + self.alone, self.dram, self.time)
         return self.time - before
 

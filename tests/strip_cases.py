@@ -1,6 +1,7 @@
 """Random chains of convolutions, and strips of them."""
 
 import random
+from fractions import Fraction
 
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.mapping.fused.near import NearChip
@@ -42,8 +43,9 @@ def random_convs(rng: random.Random, most: int = 14) -> ConvChain:
     layers = []
     for _ in range(rng.choice([2, 2, 3])):
         shape = random_shape(rng, channels, size)
-        work = rng.choice([Operation(), OPERATIONS["relu"], OPERATIONS["silu"]])
-        layers.append(Conv(shape=shape, bits=random_bits(rng), work=work))
+        work = rng.choice([Operation(), OPERATIONS["relu"], OPERATIONS["quantize"]])
+        groups = Fraction(bool(work.row_specials), rng.randint(1, 5))
+        layers.append(Conv(shape=shape, bits=random_bits(rng), work=work, groups=groups))
         size, channels = shape.output_size, shape.out_channels
     return ConvChain(
         layers=tuple(layers), images=rng.choice([1, 1, 2, 7]), added=rng.choice([0, 0, 1, 2])

@@ -4,7 +4,7 @@ from typing import Any
 
 from ...arch.hierarchy import Hierarchy
 from ..best import Objective
-from ..certify import chip_data
+from ..certify import chip_data, number
 from ..kept_results import best_mapping
 from ..nest import Loops
 from ..operands import OperandBits
@@ -47,7 +47,8 @@ def _layer_data(layer: Conv, near: NearChip) -> dict[str, Any]:
         **{name: list(getattr(shape, name)) for name in ("size", "kernel", "stride", "dilation")},
         "padding": list(shape.padding),
         "stored": stored_data(layer.bits, layer.unit_pj, near),
-        "work": list(layer.work[:3]),
+        "work": list(layer.work),
+        "quantized": number(layer.groups),
     }
 
 

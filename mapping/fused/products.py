@@ -157,7 +157,7 @@ def floor_of(loops: Loops, bits: OperandBits, inside: Hierarchy, near: NearChip)
     memory_pj, written_pj = 0.0, 0.0
     for end in _ends(bits, inside):
         elements, taken = loops.elements(end.operand), _in_steps(loops, inside, end.operand)
-        bordered = end.operand == "input" and any(window.padding for window in loops.windows)
+        bordered = end.operand == "input" and reads_border(loops)
         if end.alone:
             elements = max(elements, taken)
         up, down = end.clocks
@@ -224,6 +224,15 @@ def _ends(bits: OperandBits, inside: Hierarchy) -> tuple[_End, ...]:
             )
         )
     return tuple(found)
+
+
+def reads_border(loops: Loops) -> bool:
+    """Return whether taps of a convolution lie in the border, which is read nowhere."""
+    return any(
+        window.padding
+        or window.clip(window.low(0, 0), loops.sizes[window.out], loops.sizes[window.tap]).above
+        for window in loops.windows
+    )
 
 
 def _turns(loops: Loops, inside: Hierarchy) -> int:

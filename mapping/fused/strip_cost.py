@@ -2,8 +2,9 @@
 
 Two machines work beside each other, each on one job after another: the port of the outermost
 memory, and the array with the vector unit behind it, which works on results as they come (n of
-them in a clocks of the array and v of the unit take max(a, v) + ceil(min(a, v) / n), or a + v where
-the unit does not work beside the array). Of strip u, with L layers and p places:
+them, or of the groups that it quantizes, in a clocks of the array and v of the unit take
+max(a, v) + ceil(min(a, v) / n), or a + v where the unit does not work beside the array). Of strip
+u, with L layers and p places:
 
 * load(u): new rows of inputs, and what is added to the results; waits for made(u - p, L).
 * weights(u, l): filters that are not there: of all strips the first where they are held, and then
@@ -20,12 +21,11 @@ weights(u, l), store(u). The clocks are those of this schedule, or of the busies
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import NamedTuple
 
 from ...datatypes.base.numbers import ceil_div
-from ...workloads.conv_shape import ConvShape
 from ..nest import Loops
 from .chain import Lanes, scaled
 from .cost import FusedCost, priced
@@ -40,30 +40,33 @@ WEIGHTS, INPUTS, VECTOR, RESULTS = range(4)
 
 
 class AskedRows(NamedTuple):
-    """The product of a strip: which layer of the chain, how many rows of its results."""
+    """The product of a strip: which layer of the chain, how many rows of its results.
+
+    ``above``, ``below``: rows of the border among those that its taps span, which lie nowhere.
+    """
 
     layer: int
     rows: int
+    above: int = 0
+    below: int = 0
 
     def loops(self, chain: ConvChain) -> Loops:
-        """Return its loops; the border above and below is read, as rows of zeros."""
-        shape = chain.layers[self.layer].shape
+        """Return its loops, on the rows of its input that the strip finds."""
+        layer = chain.layers[self.layer]
+        shape = layer.shape
         if shape.kernel == shape.stride == (1, 1) and shape.padding == (0, 0) and shape.groups == 1:
             pixels = self.rows * shape.output_size[1]
             return Loops.product(pixels, shape.out_channels, shape.in_channels)
-        reach = chain.layers[self.layer].reach
-        return Loops.conv(
-            ConvShape(
-                in_channels=shape.in_channels,
-                out_channels=shape.out_channels,
-                size=((self.rows - 1) * shape.stride[0] + reach, shape.size[1]),
-                kernel=shape.kernel,
-                stride=shape.stride,
-                padding=(0, shape.padding[1]),
-                dilation=shape.dilation,
-                groups=shape.groups,
-            )
-        )
+        whole = Loops.conv(shape)
+        rows, columns = whole.windows
+        span = rows.span(self.rows, shape.kernel[0])
+        there = replace(rows, size=span - self.above - self.below, padding=self.above)
+        return replace(whole, sizes={**whole.sizes, rows.out: self.rows}, windows=(there, columns))
+
+
+def asked_of(strip: Strip) -> list[AskedRows]:
+    """Return the products of a strip, of the layers that make rows in it."""
+    return [AskedRows(i, rows, *strip.border[i]) for i, rows in enumerate(strip.made) if rows]
 
 
 ProductOfRows = Callable[[AskedRows], BlockProduct]
@@ -134,16 +137,17 @@ def demand(
     timed = dict[Strip, Timed]()
     for strip, count in Counter(some).items():
         times = count * chain.images
+        products = {asked.layer: asked for asked in asked_of(strip)}
         made, unit = [], []
         for i, rows in enumerate(strip.made):
             array, lane = 0, 0
             if rows:
-                product = product_of(AskedRows(i, rows))
+                product = product_of(products[i])
                 total.product(product, times)
                 array, lane = product.cycles, _unit(chain, i, rows, near, lanes, total, times)
                 if not tiling.held:
                     total.outer(of_weights[i], times)
-            made.append(_together(array, lane, rows * chain.layers[i].row_results, lanes))
+            made.append(_together(array, lane, _pieces(chain.layers[i], rows), lanes))
             unit.append(made[-1] - array)
         weights = (0 if tiling.held or not rows else each for each, rows in
                    zip(each_weights, strip.made, strict=True))  # fmt: skip
@@ -175,13 +179,20 @@ def _unit(
     if i == len(chain.layers) - 1:
         for _ in range(chain.added):
             moves.add(near, "read", "input", elements, layer.bits.output)
-    return total.job(scaled(layer.work, elements, 0), moves, lanes, times)
+    groups = math.ceil(elements * layer.groups)
+    return total.job(scaled(layer.work, elements, groups), moves, lanes, times)
 
 
-def _together(array: int, unit: int, results: int, lanes: Lanes) -> int:
-    if not lanes.overlap or not results:
+def _pieces(layer: Conv, rows: int) -> int:
+    """Return what of some rows the unit takes at once: results, or groups that it quantizes."""
+    results = rows * layer.row_results
+    return math.ceil(results * layer.groups) if layer.groups else results
+
+
+def _together(array: int, unit: int, pieces: int, lanes: Lanes) -> int:
+    if not lanes.overlap or not pieces:
         return array + unit
-    return max(array, unit) + ceil_div(min(array, unit), results)
+    return max(array, unit) + ceil_div(min(array, unit), pieces)
 
 
 def _load(chain: ConvChain, strip: Strip, near: NearChip, total: Sums, times: int) -> int:

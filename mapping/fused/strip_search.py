@@ -3,9 +3,9 @@
 The space: rows that are the least for 1, 2, 3 ... 8 strips, and for twice and 1.5 times as many up
 to one row; of every map whose strips overlap the halo kept, or made again; one place or two;
 filters held, or fetched with every strip. The products of strips are laid by their best mapping
-(`mapping.search`), the border above and below read. A tiling is left out only where its bound
-(`strip_cost.bound`), with floors in the place of the products' costs, is no better than what was
-found. Ties go to less energy, or fewer clocks, then to the first in the order above.
+(`mapping.search`), of the rows that lie there: the border moves nothing. A tiling is left out only
+where its bound (`strip_cost.bound`), with floors in the place of the products' costs, is no better
+than what was found. Ties go to less energy, or fewer clocks, then to the first in the order above.
 """
 
 import time
@@ -24,7 +24,7 @@ from .cost import FusedCost
 from .near import NearChip
 from .products import BlockProduct, block_product, floor_of, inside_of
 from .search import SAME, extents, first_best
-from .strip_cost import AskedRows, StripDemand, bound, cost, demand
+from .strip_cost import AskedRows, StripDemand, asked_of, bound, cost, demand
 from .strips import ConvChain, StripTiling, problem, strips
 
 
@@ -172,7 +172,7 @@ def products_of(chain: ConvChain, tiling: StripTiling) -> list[AskedRows]:
     """
     found = dict[AskedRows, None]()
     for strip in strips(chain, tiling):
-        found.update((AskedRows(i, rows), None) for i, rows in enumerate(strip.made) if rows)
+        found.update(dict.fromkeys(asked_of(strip)))
     return list(found)
 
 

@@ -34,13 +34,17 @@ class Conv:
     unit_pj : float or None
         Energy of a unit of the array in a clock of a step; None: the chip's.
     work : Operation
-        What the vector unit does with each result, as it comes out of the array.
+        What the vector unit does with each result, as it comes out of the array, and with each
+        group of them that it quantizes.
+    groups : Fraction
+        Such groups, by result; 0 where it quantizes none.
     """
 
     shape: ConvShape
     bits: OperandBits
     unit_pj: float | None = None
     work: Operation = NOTHING
+    groups: Fraction = Fraction(0)
 
     @property
     def row_inputs(self) -> int:
@@ -80,6 +84,19 @@ class Conv:
         high = (last - 1) * shape.stride[0] - shape.padding[0] + self.reach
         low, high = max(low, 0), min(high, shape.size[0])
         return (low, high) if low < high else (0, 0)
+
+    def border(self, first: int, last: int) -> tuple[int, int]:
+        """Return the rows above its input, and below, among those that outputs' taps span.
+
+        Parameters
+        ----------
+        first, last : int
+            Rows of outputs ``first`` to ``last - 1``, one at least.
+        """
+        low = first * self.shape.stride[0] - self.shape.padding[0]
+        high = (last - 1) * self.shape.stride[0] - self.shape.padding[0] + self.reach
+        span = high - low
+        return min(span, max(0, -low)), min(span, max(0, high - self.shape.size[0]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,11 +185,14 @@ class Strip(NamedTuple):
         Of what each layer reads: all that is there while the layer works.
     made : tuple of int
         Of what each layer makes.
+    border : tuple of (int, int)
+        Of the border that each layer reads, above its input and below.
     """
 
     loaded: int
     there: tuple[int, ...]
     made: tuple[int, ...]
+    border: tuple[tuple[int, int], ...]
 
 
 def strips(chain: ConvChain, tiling: StripTiling) -> list[Strip]:
@@ -187,15 +207,17 @@ def strips(chain: ConvChain, tiling: StripTiling) -> list[Strip]:
     known = [0] * many  # rows of what each layer reads that were there
     for top in range(0, chain.rows, tiling.rows):
         low, high = top, min(top + tiling.rows, chain.rows)
-        there, made = [0] * many, [0] * many
+        there, made, border = [0] * many, [0] * many, [(0, 0)] * many
         for i in range(many - 1, -1, -1):
             made[i] = max(0, high - low)
+            if made[i]:
+                border[i] = chain.layers[i].border(low, high)
             low, high = chain.layers[i].read(low, high)
             there[i] = high - low
             if tiling.kept[i]:
                 low = max(low, known[i])
                 known[i] = max(known[i], high)
-        found.append(Strip(max(0, high - low), tuple(there), tuple(made)))
+        found.append(Strip(max(0, high - low), tuple(there), tuple(made), tuple(border)))
     return found
 
 

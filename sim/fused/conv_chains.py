@@ -9,6 +9,7 @@ DRAM.
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from ...arch.hierarchy import Hierarchy
 from ...datatypes.base.errors import BitlatheError
@@ -17,13 +18,13 @@ from ...mapping.fused.chain import Lanes
 from ...mapping.fused.kept_results import best_strips
 from ...mapping.fused.near import NearChip, near_chip, why_not
 from ...mapping.fused.products import BlockProduct, block_product, inside_of
-from ...mapping.fused.strip_cost import AskedRows
+from ...mapping.fused.strip_cost import AskedRows, asked_of
 from ...mapping.fused.strip_search import FoundStrips, fused_cost, spilling
 from ...mapping.fused.strips import Conv, ConvChain, needs, strips
 from ...mapping.mappers import ORDERS
 from ...workloads.gemm import Gemm
 from ...workloads.transformer.matrix import Product
-from ...workloads.vector_step import OPERATIONS, Operation, VectorStep, summed
+from ...workloads.vector_step import OPERATIONS, QUANTIZE, Operation, VectorStep, summed
 from ..chip import Chip
 from ..kept import read_elements
 from ..mapped import NestTime, Part, TimeOfNest, nest_bits, nest_hierarchy
@@ -104,8 +105,10 @@ def conv_groups(
                 break
             if any(step.after != (maker.name,) or not _streams(step, 0) for step in working):
                 break
+            if not all(_on_all(step, maker) for step in working):
+                break
             gemms, inner = [*gemms, reader.gemm], [*inner, working]
-            last = tuple(_taken(behind[reader.gemm.name], j, at))
+            last = tuple(_taken(behind[reader.gemm.name], j, at, reader.gemm))
             yield i, j + 1, ConvGroup(gemms=tuple(gemms), steps=(*inner, last))
 
 
@@ -120,18 +123,30 @@ def _follows(maker: Gemm, reader: Gemm) -> bool:
     )
 
 
-def _taken(some: Sequence[VectorStep], place: int, at: Mapping[str, int]) -> Iterator[VectorStep]:
+def _taken(
+    some: Sequence[VectorStep], place: int, at: Mapping[str, int], last: Gemm
+) -> Iterator[VectorStep]:
     """Yield the steps behind the last convolution that work on its results as they come."""
     for step in some:
         newest = max((at[name] for name in step.after), default=-1)
-        if newest != place or not _streams(step, len(step.reads)):
+        if newest > place:
+            continue  # it stands behind a later layer
+        if newest < place or not _streams(step, len(step.reads)) or not _on_all(step, last):
             return
         yield step
 
 
+def _on_all(step: VectorStep, maker: Gemm) -> bool:
+    """Return whether a step works on all results of a product, not on a part of them."""
+    return step.elements % maker.output_elements == 0
+
+
 def _streams(step: VectorStep, reads: int) -> bool:
-    """Return whether a step takes each result as it comes, beside so many tensors from memory."""
-    each = [OPERATIONS[name] for name in step.operations]
+    """Return whether a step takes results as they come, beside so many tensors from memory.
+
+    One by one, or in the groups of a position that it quantizes.
+    """
+    each = [OPERATIONS[name] for name in step.operations if name != QUANTIZE]
     return (
         step.streams
         and not step.writes
@@ -140,6 +155,12 @@ def _streams(step: VectorStep, reads: int) -> bool:
         and all(read.elements % step.elements == 0 and not read.kept for read in step.reads)
         and not any(work.row_adds or work.row_multiplies or work.row_specials for work in each)
     )
+
+
+def _groups(steps: Sequence[VectorStep]) -> Fraction:
+    """Return how many groups steps quantize, by result; those of none are none."""
+    some = [step for step in steps if QUANTIZE in step.operations]
+    return max((Fraction(step.rows, step.elements) for step in some), default=Fraction(0))
 
 
 def _work(steps: Sequence[VectorStep]) -> Operation:
@@ -166,6 +187,7 @@ def chain_of(chip: Chip, group: ConvGroup, bits: Bits, hierarchy: Hierarchy) -> 
                 bits=nest_bits(chip, gemm, bits[gemm]),
                 unit_pj=nest_hierarchy(chip, gemm, bits[gemm], hierarchy).unit_pj,
                 work=_work(steps),
+                groups=_groups(steps),
             )
         )
     added = sum(read.elements // step.elements for step in group.steps[-1] for read in step.reads)
@@ -255,9 +277,8 @@ def conv_run(
     runs: Counter[AskedRows] = Counter()
     cut = strips(chain, found.tiling)
     for strip in cut:
-        for i, rows in enumerate(strip.made):
-            if rows:
-                runs[AskedRows(i, rows)] += chain.images
+        for asked in asked_of(strip):
+            runs[asked] += chain.images
     nests = [(replace(parts[each], times=many), times[each]) for each, many in runs.items()]
     maker = group.gemms[-1].name
     about = {"layers": list(group.names), "maker": maker, **searched(found)}

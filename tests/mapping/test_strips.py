@@ -14,7 +14,7 @@ from bitlathe.mapping.best import OBJECTIVES, Best
 from bitlathe.mapping.fused.chain import Lanes
 from bitlathe.mapping.fused.near import NearChip, near_chip
 from bitlathe.mapping.fused.products import BlockProduct, block_product, floor_of, inside_of
-from bitlathe.mapping.fused.strip_cost import AskedRows, cost, demand
+from bitlathe.mapping.fused.strip_cost import AskedRows, asked_of, cost, demand
 from bitlathe.mapping.fused.strip_search import fused_cost, search, spilling
 from bitlathe.mapping.fused.strips import Conv, ConvChain, StripTiling, needs, problem, strips
 from bitlathe.mapping.mappers import ORDERS
@@ -38,7 +38,7 @@ def plain_layers(chain: ConvChain) -> list[dict[str, Any]]:
             "made": shape.out_channels * shape.output_size[1],
             "weights": shape.out_channels * (shape.in_channels // shape.groups)
             * shape.kernel[0] * shape.kernel[1],
-            "work": layer.work[:3],
+            "work": layer.work, "groups": layer.groups,
             **{operand: Fraction(getattr(layer.bits, operand)) for operand in OPERANDS},
         })  # fmt: skip
     return found
@@ -53,14 +53,14 @@ def test_strips_equal_sets_of_rows_and_a_list_of_jobs() -> None:
         layers = plain_layers(chain)
         naive = strips_naive.strips(layers, tiling.rows, tiling.kept)
         found = strips(chain, tiling)
-        assert [(s.loaded, list(s.there), list(s.made)) for s in found] == naive
+        assert [(s.loaded, *map(list, (s.there, s.made, s.border))) for s in found] == naive
         again += sum(sum(s.made) for s in found) > sum(each["rows"] for each in layers)
         made = made_up(rng, near)
         asked = demand(chain, tiling, near, lanes, made)
         cycles, count, steps = strips_naive.cost(
             layers, chain.images, chain.added, tiling.to_dict(), chip_ports(near),
             {**plain_lanes(lanes), "overlap": lanes.overlap},
-            lambda i, rows, made=made: plain_product(made(AskedRows(i, rows))),
+            lambda *asked, made=made: plain_product(made(AskedRows(*asked))),
         )  # fmt: skip
         got = cost(chain, tiling, near, asked)
         assert got.cycles == cycles
@@ -76,6 +76,37 @@ def test_strips_equal_sets_of_rows_and_a_list_of_jobs() -> None:
         dynamic = got.total_pj - got.energy_pj["static"]
         assert dynamic == pytest.approx(count.pj, rel=1e-12)
     assert again > 20  # halos that are made again
+
+
+def test_a_strip_s_product_reads_the_rows_that_lie_there() -> None:
+    """Pixel by pixel: of a strip's outputs and taps those of the input, each once."""
+    rng = random.Random("rows that lie there")
+    bordered = 0
+    for _ in range(60):
+        chain = random_convs(rng)
+        rows = rng.randint(1, chain.rows)
+        tiling = StripTiling(rows=rows, kept=(False,) * len(chain.layers))
+        top = 0
+        for strip in strips(chain, tiling):
+            asked, shape = asked_of(strip)[-1], chain.layers[-1].shape
+            pixels = {
+                tuple(
+                    out * shape.stride[d] + tap * shape.dilation[d] - shape.padding[d]
+                    for d, out, tap in ((0, p, r), (1, q, s))
+                )
+                for p in range(top, top + asked.rows)
+                for q in range(shape.output_size[1])
+                for r in range(shape.kernel[0])
+                for s in range(shape.kernel[1])
+            }
+            inside = [
+                (y, x) for y, x in pixels if y in range(shape.size[0]) and x in range(shape.size[1])
+            ]
+            loops = asked.loops(chain)
+            assert loops.elements("input") == len(inside) * shape.in_channels
+            bordered += len(inside) < len(pixels)
+            top += asked.rows
+    assert bordered > 20
 
 
 def some(counts: Any) -> dict[Any, Any]:
@@ -175,8 +206,12 @@ def test_no_floor_of_a_strip_is_above_its_best_mapping() -> None:
     rng = random.Random("floors of strips")
     for _ in range(60):
         near, chain = random_near(rng), random_convs(rng, 6)
-        asked = AskedRows(rng.randrange(len(chain.layers)), rng.randint(1, 3))
-        layer, loops = chain.layers[asked.layer], asked.loops(chain)
+        at = rng.randrange(len(chain.layers))
+        layer = chain.layers[at]
+        rows = rng.randint(1, min(3, layer.shape.output_size[0]))
+        first = rng.randint(0, layer.shape.output_size[0] - rows)
+        asked = AskedRows(at, rows, *layer.border(first, first + rows))
+        loops = asked.loops(chain)
         try:
             best = block_product(search_mapping(loops, layer.bits, near.inside), near)
         except BitlatheError:

@@ -2,7 +2,8 @@
 
 As `bitlathe.mapping.fused.strips` and `strip_cost` word them, written down anew. A layer is a dict:
 rows, stride, reach, padding (of rows), tall (rows of its input), wide (elements of a row of its
-input), made (results of a row), weights, and the bits of its weight, input and output.
+input), made (results of a row), weights, the bits of its weight, input and output, work (three
+counts for each result, three for each group that is quantized), groups (of a result).
 """
 
 from math import ceil
@@ -19,20 +20,32 @@ def rows_read(layer, rows):
     return {r for r in range(min(taps), max(taps) + 1) if 0 <= r < layer["tall"]}
 
 
+def border_read(layer, rows):
+    """Return the rows above the input, and below, from the first tap of some rows to the last."""
+    taps = {
+        row * layer["stride"] - layer["padding"] + tap
+        for row in rows
+        for tap in range(layer["reach"])
+    }
+    spanned = range(min(taps), max(taps) + 1) if taps else ()
+    return sum(r < 0 for r in spanned), sum(r >= layer["tall"] for r in spanned)
+
+
 def strips(layers, rows, kept):
-    """Return for each strip: rows loaded, rows that each layer finds, rows that it makes."""
+    """Return for each strip: rows loaded, that each layer finds, that it makes, of the border."""
     found, last = [], layers[-1]["rows"]
     known = [set() for _ in layers]
     for top in range(0, last, rows):
         make = set(range(top, min(top + rows, last)))
-        there, made = [], []
+        there, made, border = [], [], []
         for i in reversed(range(len(layers))):
             read = rows_read(layers[i], make)
+            border.insert(0, border_read(layers[i], make))
             made.insert(0, len(make))
             there.insert(0, len(read))
             make = read - known[i] if kept[i] else read
             known[i] = known[i] | read
-        found.append((len(make), there, made))
+        found.append((len(make), there, made, border))
     return found
 
 
@@ -79,7 +92,7 @@ def cost(layers, images, added, tiling, chip, lanes, product):
     done, clocks = {}, {}
     two, held = tiling["places"] == 2, tiling["held"]
     every = [(image, strip) for image in range(images) for strip in cut]
-    for u, (_, (loaded, _, made)) in enumerate(every):
+    for u, (_, (loaded, _, made, border)) in enumerate(every):
         parts = [(loaded * layers[0]["wide"], layers[0]["input"])] if loaded else []
         parts += [(made[-1] * last["made"], last["output"])] * added
         outer, used = count.moved("input", False, parts)
@@ -94,14 +107,17 @@ def cost(layers, images, added, tiling, chip, lanes, product):
             clocks["weights", u, i] = weights
             array = unit = 0
             if rows:
-                cycles, product_steps, accesses, pj = product(i, rows)
+                cycles, product_steps, accesses, pj = product(i, rows, *border[i])
                 array, steps = cycles, steps + product_steps
                 for at, (reads, writes, busy) in accesses.items():
                     count.accesses[at, "read"] = count.accesses.get((at, "read"), 0) + reads
                     count.accesses[at, "write"] = count.accesses.get((at, "write"), 0) + writes
                     count.busy[at] = count.busy.get(at, 0) + busy
                 elements = rows * layers[i]["made"]
-                adds, multiplies, specials = (n * elements for n in layers[i]["work"])
+                groups, each = ceil(elements * layers[i]["groups"]), layers[i]["work"]
+                adds, multiplies, specials = (
+                    each[n] * elements + each[3 + n] * groups for n in range(3)
+                )
                 unit = ceil(
                     (adds + multiplies + specials * lanes["special_cycles"]) / lanes["lanes"]
                 )
@@ -115,7 +131,9 @@ def cost(layers, images, added, tiling, chip, lanes, product):
                     read += accesses
                 unit = max(unit, read)
             if lanes["overlap"] and rows:
-                clocks["made", u, i] = max(array, unit) + ceil(min(array, unit) / elements)
+                clocks["made", u, i] = max(array, unit) + ceil(
+                    min(array, unit) / (groups or elements)
+                )
             else:
                 clocks["made", u, i] = array + unit
         outer, used = count.moved("output", True, [(made[-1] * last["made"], last["output"])])

@@ -197,6 +197,23 @@ def test_equal_chains_of_convolutions_stand_once_with_the_steps_between_them() -
     assert chains[0].dram_bits["input"] >= 2 * 8 * 12 * 10 * 16
 
 
+def test_chains_are_fused_with_the_steps_that_quantize_their_results() -> None:
+    """FP16 out of the array, INT8 into the next: the unit's work on a strip, between and behind."""
+    arch = bl.load_arch("edge-npu", {"formats.linear.output": "fp16"})
+    run = bl.simulate(arch, NET, fidelity="analytic")
+    chain = next(each for each in run.layers if each.fused is not None)
+    assert chain.fused is not None
+    quantized = [f"{name}_quantize" for name in ("0.wide", "0.deep", "0.thin")]
+    assert set(quantized) <= set(chain.fused["layers"])
+    assert [each.name for each in run.layers if "_quantize" in each.name] == ["stem_quantize"]
+    apart = bl.simulate(arch, NET, fidelity="analytic", fusion=False)
+    work = [
+        math.fsum(each.energy_pj.get("vector", 0.0) * each.count for each in some.layers)
+        for some in (run, apart)
+    ]
+    assert work[0] == pytest.approx(work[1])  # no halo is made again
+
+
 def test_the_command_names_what_is_fused() -> None:
     command = "simulate --arch bitmod --model opt-125m --context 64 --fidelity analytic"
     fused, apart = (

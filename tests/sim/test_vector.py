@@ -13,9 +13,17 @@ from bitlathe.arch import resolve
 from bitlathe.arch.silicon import areas_um2, leakages_mw
 from bitlathe.sim.chip import Chip
 from bitlathe.sim.run import LayerRun
-from bitlathe.sim.vector import pass_of, stored_bits, time_beside, with_vector
+from bitlathe.sim.vector import (
+    Following,
+    pass_of,
+    piece_of,
+    stored_bits,
+    time_beside,
+    with_vector,
+)
 from bitlathe.workloads.vector_step import OPERATIONS, Tensor, VectorStep
 
+STORED = "int8@channel, input: fp16, output: int8@tensor"
 COSTS = "add_pj: 1.0, multiply_pj: 2.0, special_pj: 4.0, area_um2: 1000"
 CHIP = """
 technology: {node_nm: 28, clock_ghz: 1.0, device: lop, temperature_k: 300}
@@ -138,19 +146,70 @@ def _two_machines(array, vector, pieces):
     return free_vector
 
 
+def _equal(vector, pieces, latency=0):
+    """Return steps of equal pieces, of whole clocks but for what a piece takes of them."""
+    piece = -(-vector // pieces)
+    return Following(work=vector, exact=Fraction(vector), piece=piece, latency=latency)
+
+
+def _of(*steps):
+    """Return the clocks of passes, of each of which one piece is given too."""
+    found = Following()
+    for asked, piece in steps:
+        found = found.and_then(asked, piece, streams=False)
+    return found
+
+
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(1, 40))
 def test_pieces_follow_as_on_two_machines(array, vector, pieces):
     exact = _two_machines(array, vector, pieces)
-    assert exact <= time_beside(array, vector, pieces, 0) < exact + 1
+    assert exact <= time_beside(array, _equal(vector, pieces), pieces, 0) < exact + 1
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(1, 40), st.integers(0, 10**6))
 def test_more_work_takes_no_less_more_pieces_no_more(array, vector, pieces, dram):
-    time = time_beside(array, vector, pieces, dram)
-    assert time >= max(array, vector, dram)
-    assert time <= max(array + vector, dram)
-    assert time_beside(array, vector + 1, pieces, dram) >= time
-    assert time_beside(array, vector, pieces + 1, dram) <= time
+    time = time_beside(array, _equal(vector, pieces, 7), pieces, dram)
+    assert time >= max(array + 7, vector + 7, dram)
+    assert time <= max(array + vector + 7, dram)
+    ahead = replace(_equal(vector, pieces), ahead=7)
+    assert time - 7 <= time_beside(array, ahead, pieces, dram) <= time
+    assert time_beside(array, _equal(vector + 1, pieces, 7), pieces, dram) >= time
+    assert time_beside(array, _equal(vector, pieces + 1, 7), pieces + 1, dram) <= time
+
+
+@pytest.fixture(scope="module")
+def burst_chips(tmp_path_factory):
+    """A chip with 16 lanes and one with 1024, latencies, bursts, scales of whole tensors."""
+    found = []
+    for lanes in (16, 1024):
+        text = CHIP.replace("latency_cycles: 100", "latency_cycles: 9, burst_bits: 4096")
+        text = text.replace("lanes: 16", f"lanes: {lanes}")
+        text = text.replace("int8@channel, input: fp16, output: fp16", STORED)
+        arch = _arch(tmp_path_factory.mktemp("bursts"), text)
+        found.append(Chip.of(resolve(arch, phase="prefill", model="m")))
+    return found
+
+
+@given(
+    st.booleans(), st.booleans(), st.integers(1, 100), st.integers(1, 3),
+    st.lists(st.integers(0, 200), min_size=4, max_size=4),
+)  # fmt: skip
+def test_a_smaller_batch_is_never_slower(burst_chips, lanes, rows, width, heads, more):
+    """Heads, or rows that stream, of ever more sequences behind an array that is no faster."""
+    found, array = [], 0
+    for batch, clocks in enumerate(more, start=1):
+        array, many = array + clocks, batch * heads
+        tensors = [Tensor(many * width, width, "attention", way) for way in ("output", "input")]
+        steps = [
+            _softmax(
+                rows=many, elements=many * width, pieces=many, streams=rows,
+                reads=() if rows else tuple(tensors[:1]), writes=() if rows else tuple(tensors[1:]),
+                learned=3 * rows,
+            ),
+        ]  # fmt: skip
+        made = with_vector(burst_chips[lanes], steps, [_layer(cycles=array)])
+        found.append(sum(each.cycles for each in made))
+    assert found == sorted(found)
 
 
 def test_steps_stand_behind_their_products_and_add_what_is_exposed(chip):
@@ -158,8 +217,10 @@ def test_steps_stand_behind_their_products_and_add_what_is_exposed(chip):
     alone = pass_of(chip, _softmax())
     made = with_vector(chip, [_softmax(pieces=4)], layers)
     assert [each.name for each in made] == ["q_proj", "attention_qk", "softmax", "attention_av"]
-    step = made[2]
-    assert step.cycles == time_beside(1000, alone.cycles, 4, 200 + alone.dram_cycles) - 1000
+    step, piece = made[2], pass_of(chip, piece_of(_softmax(pieces=4)))
+    assert piece.lane_cycles == -(-(4 * 160 + 3 * (160 + 3)) // 16)  # a quarter, of whole rows
+    together = time_beside(1000, _of((alone, piece)), 4, 200 + alone.dram_cycles)
+    assert step.cycles == together - 1000
     assert step.stalls["vector"] == step.cycles == step.stall_cycles
     assert (step.unit, step.busy_cycles["vector"]) == ("vector", alone.lane_cycles)
     one_piece = with_vector(chip, [_softmax(pieces=1)], layers)[2]
@@ -171,26 +232,27 @@ def test_steps_behind_one_product_share_its_time(chip):
     alone = pass_of(chip, steps[0])
     made = with_vector(chip, steps, [_layer(cycles=1000)])
     assert [each.name for each in made] == ["attention_qk", "one", "two", "three"]
-    total = sum(each.cycles for each in made)
-    assert total == time_beside(1000, 3 * alone.cycles, 4, 3 * alone.dram_cycles)
+    total, piece = sum(each.cycles for each in made), pass_of(chip, piece_of(steps[0]))
+    assert total == time_beside(1000, _of(*[(alone, piece)] * 3), 4, 3 * alone.dram_cycles)
 
 
 def test_a_step_that_needs_all_rows_follows_what_streams(chip):
     """A residual sum as results come, then a norm of whole rows: only the norm is waited for."""
     stream, norm = _softmax(name="sum", pieces=640), _softmax(name="norm", pieces=1)
-    alone = pass_of(chip, norm).cycles
+    alone, last = pass_of(chip, norm).cycles, pass_of(chip, piece_of(stream)).cycles
     made = with_vector(chip, [stream, norm], [_layer(cycles=10**6)])
-    assert [each.cycles for each in made[1:]] == [time_beside(10**6, alone, 640, 0) - 10**6, alone]
+    assert [each.cycles for each in made[1:]] == [last, alone]
 
 
 def test_layers_of_one_name_are_one_product(chip):
     """Experts with more rows and with fewer: the step follows all of them."""
     layers = [_layer("up", cycles=100, count=6), _layer("up", cycles=50, count=2)]
     step = _softmax(after=("up",), count=2, pieces=8)
-    alone = pass_of(chip, step)
+    alone, piece = pass_of(chip, step), pass_of(chip, piece_of(step))
     made = with_vector(chip, [step], layers)
     array = 3 * 100 + 50
-    assert made[-1].cycles == time_beside(array, alone.cycles, 8, alone.dram_cycles) - array
+    together = time_beside(array, _of((alone, piece)), 8, alone.dram_cycles)
+    assert made[-1].cycles == together - array
 
 
 def test_results_that_stay_on_the_chip_pass_no_dram(chip):

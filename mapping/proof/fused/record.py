@@ -143,7 +143,7 @@ def chain_of(data: Any) -> Chain:
         extent(each, f"chain.{name}") for each, name in zip(counts, sizes.split(), strict=True)
     )
     works = {
-        name: _work(each, f"chain.steps.{name}")
+        name: work_of(each, f"chain.steps.{name}")
         for name, each in zip(STEPS, take(steps, "chain.steps", " ".join(STEPS)), strict=True)
     }
     return Chain(
@@ -161,7 +161,14 @@ def chain_of(data: Any) -> Chain:
     )
 
 
-def _work(data: Any, where: str) -> Work:
+def work_of(data: Any, where: str) -> Work:
+    """Return the operations on each element, and on each row, of plain data.
+
+    Raises
+    ------
+    ProofError
+        It is not six counts.
+    """
     if len(listed(data, where)) != 6:
         raise ProofError(f"{where} is {short(data)}; it must have six counts.")
     return tuple(whole(each, where) for each in data)

@@ -58,7 +58,7 @@ class Strips(Blocks):
 
     def layer(self, asked: Asked) -> Layer:
         """Return the product of a strip."""
-        return self.chain.layers[asked.layer].layer(asked.rows)
+        return self.chain.layers[asked.layer].layer(*asked[1:])
 
     def unit_pj(self, asked: Asked) -> Fraction:
         """Return the energy of a unit in a clock of a product's steps."""
@@ -66,11 +66,12 @@ class Strips(Blocks):
 
     def text(self, asked: Asked) -> str:
         """Return a product in words."""
-        return f"convolution {asked.layer + 1} of a strip of {asked.rows} rows"
+        border = f", {asked.above} and {asked.below} of the border" if any(asked[2:]) else ""
+        return f"convolution {asked.layer + 1} of a strip of {asked.rows} rows{border}"
 
     def asked_of(self, data: Any, where: str) -> Asked:
         """Return the product that plain data names."""
-        return asked_of(data, where, len(self.chain.layers))
+        return asked_of(data, where, self.chain.layers)
 
     def tiling_of(self, data: Any, where: str) -> Tiling:
         """Return the tiling of plain data."""

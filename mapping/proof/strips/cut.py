@@ -16,11 +16,15 @@ from .record import Chain, Tiling
 
 
 class Strip(NamedTuple):
-    """Rows of a strip: of inputs that come; that each layer finds; that each layer makes."""
+    """Rows of a strip: of inputs that come; that each layer finds; that each layer makes.
+
+    And of the border that each layer reads, above and below.
+    """
 
     comes: int
     found: tuple[int, ...]
     made: tuple[int, ...]
+    border: tuple[tuple[int, int], ...]
 
 
 def tilings(chain: Chain) -> Iterator[Tiling]:
@@ -42,14 +46,16 @@ def strips(chain: Chain, tiling: Tiling) -> list[Strip]:
     done, found = [0] * len(chain.layers), list[Strip]()  # rows that were there of what each reads
     for top in range(0, chain.rows, tiling.rows):
         low, high = top, min(top + tiling.rows, chain.rows)
-        there, made = list[int](), list[int]()
+        there, made, border = list[int](), list[int](), list[tuple[int, int]]()
         for i, layer in reversed([*enumerate(chain.layers)]):
             made.append(max(high - low, 0))
+            border.append(layer.border(low, high) if low < high else (0, 0))
             low, high = layer.read(low, high)
             there.append(high - low)
             if tiling.kept[i]:
                 low, done[i] = max(low, done[i]), max(high, done[i])
-        found.append(Strip(max(high - low, 0), tuple(there[::-1]), tuple(made[::-1])))
+        comes = max(high - low, 0)
+        found.append(Strip(comes, tuple(there[::-1]), tuple(made[::-1]), tuple(border[::-1])))
     return found
 
 

@@ -1,20 +1,26 @@
 """What a certificate of convolutions in strips says, read strictly, and their products."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, NamedTuple
 
-from ..fused.record import Stored, Work, stored_of
-from ..record import Layer, ProofError, Window, extent, listed, short, take, truth, whole
+from ..fused.record import Stored, Work, stored_of, work_of
+from ..record import Layer, ProofError, Window, exact, extent, listed, short, take, truth, whole
 
 SIZES = "channels outputs groups"
 PAIRS = "size kernel stride dilation padding"
 
 
 class Asked(NamedTuple):
-    """The product of a strip: which layer, how many rows of its results."""
+    """The product of a strip: which layer, how many rows of its results.
+
+    ``above``, ``below``: rows of the border among those from its first tap to its last.
+    """
 
     layer: int
     rows: int
+    above: int
+    below: int
 
 
 class Tiling(NamedTuple):
@@ -35,7 +41,7 @@ class Conv:
     """A convolution of a chain; pairs are of rows and columns.
 
     ``stored``: bits, clocks of a step, energy of a unit; ``work``: operations of the vector unit
-    on each result.
+    on each result and on each group of them that it quantizes; ``quantized``: groups by result.
     """
 
     channels: int
@@ -48,6 +54,7 @@ class Conv:
     padding: tuple[int, int]
     stored: Stored
     work: Work
+    quantized: Fraction
 
     @property
     def made(self) -> tuple[int, int]:
@@ -86,10 +93,17 @@ class Conv:
         last = min(last, self.size[0])
         return (first, last) if first < last else (0, 0)
 
-    def layer(self, rows: int) -> Layer:
+    def border(self, low: int, high: int) -> tuple[int, int]:
+        """Return the rows outside its input, above and below, that rows of results span."""
+        first = low * self.stride[0] - self.padding[0]
+        after = (high - 1) * self.stride[0] - self.padding[0] + self.reach(0)
+        every = range(first, after)
+        return sum(row < 0 for row in every), sum(row >= self.size[0] for row in every)
+
+    def layer(self, rows: int, above: int, below: int) -> Layer:
         """Return the product of some rows of results: one of pixels where there is one tap.
 
-        The border above and below is read, as rows of zeros.
+        Of the rows that they span so many are border.
         """
         wide = self.made[1]
         if self.kernel == self.stride == (1, 1) and self.padding == (0, 0) and self.groups == 1:
@@ -99,7 +113,7 @@ class Conv:
         dims = ("m", "n", "c", "p", "q", "r", "s") + ("g",) * (self.groups > 1)
         every = (*sizes, rows, wide, *self.kernel) + (self.groups,) * (self.groups > 1)
         windows = (
-            Window(3, 5, high, self.stride[0], self.dilation[0], 0),
+            Window(3, 5, high - above - below, self.stride[0], self.dilation[0], above),
             Window(4, 6, self.size[1], self.stride[1], self.dilation[1], self.padding[1]),
         )
         return self._layer(dims, every, windows)
@@ -157,15 +171,13 @@ def chain_of(data: Any) -> Chain:
 
 
 def _conv(data: Any, where: str) -> Conv:
-    channels, outputs, groups, *pairs, stored, work = take(
-        data, where, f"{SIZES} {PAIRS} stored work"
+    channels, outputs, groups, *pairs, stored, work, quantized = take(
+        data, where, f"{SIZES} {PAIRS} stored work quantized"
     )
     size, kernel, stride, dilation, padding = (
         _pair(each, f"{where}.{name}", 0 if name == "padding" else 1)
         for name, each in zip(PAIRS.split(), pairs, strict=True)
     )
-    if len(listed(work, f"{where}.work")) != 3:
-        raise ProofError(f"{where}.work is {short(work)}; it must have three counts.")
     found = Conv(
         channels=extent(channels, f"{where}.channels"),
         outputs=extent(outputs, f"{where}.outputs"),
@@ -176,7 +188,8 @@ def _conv(data: Any, where: str) -> Conv:
         dilation=dilation,
         padding=padding,
         stored=stored_of(stored, f"{where}.stored"),
-        work=tuple(whole(each, f"{where}.work") for each in work),
+        work=work_of(work, f"{where}.work"),
+        quantized=exact(quantized, f"{where}.quantized"),
     )
     if found.channels % found.groups or found.outputs % found.groups:
         raise ProofError(f"{where}: {found.groups} groups do not divide its channels and outputs.")
@@ -216,17 +229,24 @@ def tiling_of(data: Any, where: str, layers: int) -> Tiling:
     return found
 
 
-def asked_of(data: Any, where: str, layers: int) -> Asked:
+def asked_of(data: Any, where: str, layers: tuple[Conv, ...]) -> Asked:
     """Return the product of plain data.
 
     Raises
     ------
     ProofError
-        It is none of a chain of so many layers.
+        It is none of a chain of these layers.
     """
-    if len(listed(data, where)) != 2:
-        raise ProofError(f"{where} is {short(data)}; it must have a layer and rows.")
-    layer, rows = data
-    if whole(layer, where) >= layers:
-        raise ProofError(f"{where} is of layer {layer}; the chain has {layers}.")
-    return Asked(layer, extent(rows, where))
+    if len(listed(data, where)) != 4:
+        raise ProofError(
+            f"{where} is {short(data)}; it must have a layer, rows, and rows of the border above "
+            "and below."
+        )
+    layer, rows, above, below = data
+    if whole(layer, where) >= len(layers):
+        raise ProofError(f"{where} is of layer {layer}; the chain has {len(layers)}.")
+    conv = layers[layer]
+    span = (extent(rows, where) - 1) * conv.stride[0] + conv.reach(0)
+    if whole(above, where) + whole(below, where) > span:
+        raise ProofError(f"{where} has {above + below} rows of the border; it spans {span} rows.")
+    return Asked(layer, rows, above, below)

@@ -15,6 +15,7 @@ filters, the results.
 
 from collections import Counter
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 from ..fused.near import Near
@@ -94,7 +95,7 @@ class Jobs:
             if not rows:
                 made.append(0)
                 continue
-            own = product(Asked(i, rows))
+            own = product(Asked(i, rows, *strip.border[i]))
             self.total.product(own, many)
             if not held:
                 self.total.move(filters[i], many)
@@ -110,17 +111,24 @@ class Jobs:
         )
 
     def _made(self, i: int, rows: int, array: int, many: int) -> int:
-        """Return the clocks of array and unit, which takes each result as it comes."""
+        """Return the clocks of array and unit, which takes results as they come.
+
+        Each of them, or each group that it quantizes.
+        """
         layer, job = self.chain.layers[i], Job(self.near)
         results = rows * layer.row_results
         for _ in range(self.chain.added if layer is self.chain.layers[-1] else 0):
             job.near_port("input", results, layer.stored.stored["output"], reads=True)
-        work = tuple(each * results for each in layer.work)
+        groups = ceil(results * layer.quantized)
+        of_results, of_groups = layer.work[:3], layer.work[3:]
+        work = tuple(
+            each * results + own * groups for each, own in zip(of_results, of_groups, strict=True)
+        )
         self.total.work(work, job, many)
         unit = max(self.lanes.cycles(work), job.cycles)
         if not self.lanes.overlap:
             return array + unit
-        return max(array, unit) + -(-min(array, unit) // results)
+        return max(array, unit) + -(-min(array, unit) // (groups or results))
 
     def sums(self) -> int:
         """Return the clocks in which the array, or the unit behind it, works."""
