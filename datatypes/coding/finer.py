@@ -38,9 +38,6 @@ Units = Callable[[Coded, Codes, slice], Floats]
 def _plain(job: Job) -> tuple[Coded, Codes, Floats]:
     """Return a job as MX blocks; its (groups, size) codes and (groups,) scales."""
     fmt, scale = job.scheme.formats[0], job.scheme.scale_format
-    coded = grids(job) if plain(job, MIN_SIZE) else None
-    if coded is not None:
-        return coded, job.layout.split(coded.codes), _scales(job, coded.scales[:, 0])
     amax = np.abs(job.groups).max(axis=1, initial=0.0)
     raw, _ = scale.store(amax / amax.dtype.type(fmt.max_abs), amax, fmt.grid, job.layout)
     used = _scales(job, raw)
@@ -63,10 +60,6 @@ def _at(job: Job, places: Index, scales: Floats) -> Floats:
 
 def _largest(job: Job) -> Index:
     """Return the (groups,) places of the largest elements, the first of equals."""
-    if plain(job, MIN_SIZE):
-        from .. import kernels
-
-        return kernels.places_groups(job.matrix, job.layout.block_columns).reshape(-1)
     found = np.zeros(len(job.groups), np.int64)
     for part in job.slices():
         found[part] = np.abs(job.groups[part]).argmax(axis=1)
@@ -87,6 +80,8 @@ def _leaders(fmt: Format, codes: Codes) -> Index:
 
 def encode_refined(job: Job) -> Coded:
     """Code a job in M2XFP for activations."""
+    if (large := _large(job)) is not None:
+        return _refined_large(job, *large)
     coded, codes, scales = _plain(job)
     fmt = job.scheme.formats[0]
     places = np.minimum(_leaders(fmt, codes), codes.shape[1] - 1)
@@ -97,6 +92,49 @@ def encode_refined(job: Job) -> Coded:
     steps = np.clip(wanted, np.maximum(least, 0), least + 3) - least
     extra = (steps << (MORE_BITS * np.arange(places.shape[1]))).sum(axis=1)
     return replace(coded, choices=extra.astype(np.uint8))
+
+
+def _large(job: Job) -> tuple[Coded, NDArray[np.float32]] | None:
+    """Return a large job as MX blocks, and the (rows, groups) scales; None where no kernel fits."""
+    coded = grids(job) if plain(job, MIN_SIZE) else None
+    if coded is None:
+        return None
+    scales = _scales(job, coded.scales[:, 0]).astype(np.float32)
+    return coded, scales.reshape(job.layout.rows, -1)
+
+
+def _refined_large(job: Job, coded: Coded, scales: NDArray[np.float32]) -> Coded:
+    """Refine elements of MX blocks as `encode_refined` does."""
+    from ..kernels.base.threads import on_rows
+    from ..kernels.grids.finer import refined_of
+
+    fmt = job.scheme.formats[0]
+    book, extra = finer(fmt).grid.book("even"), np.zeros(scales.shape, np.uint8)
+    # nothing lies below 0, so that all are above the first; the last of four is not looked at
+    cuts = np.array([-1, *book.cuts[book.values.index(0) :], *[np.inf] * 4], np.float32)
+    group, mask = job.layout.block_columns, np.uint8((1 << (fmt.bits - 1)) - 1)
+
+    def refine(x: Any, scale: Any, codes: Any, more: Any) -> None:
+        refined_of(x, group, scale, codes, mask, cuts, more)
+
+    on_rows(refine, (job.matrix, scales, coded.codes, extra), (), job.layout.columns)
+    return replace(coded, choices=extra.reshape(-1))
+
+
+def _plus_large(job: Job, coded: Coded, scales: NDArray[np.float32]) -> Coded:
+    """Write finer codes into MX blocks as `encode_plus` does."""
+    from ..kernels.base.threads import on_rows
+    from ..kernels.grids.finer import plus_of
+
+    fmt, extra = job.scheme.formats[0], np.zeros(scales.shape, np.uint8)
+    known = (coded.scales > 0).reshape(scales.shape)
+    group, leading, power = job.layout.block_columns, 1 << (fmt.bits - 1), top_power(fmt)
+
+    def refine(x: Any, scale: Any, k: Any, codes: Any, more: Any) -> None:
+        plus_of(x, group, scale, leading, power, k, codes, more)
+
+    on_rows(refine, (job.matrix, scales, known, coded.codes, extra), (), job.layout.columns)
+    return replace(coded, choices=extra.reshape(-1))
 
 
 def _refined_units(coded: Coded, codes: Codes, part: slice) -> Floats:
@@ -115,6 +153,8 @@ def _refined_units(coded: Coded, codes: Codes, part: slice) -> Floats:
 
 def encode_plus(job: Job) -> Coded:
     """Code a job in MX+."""
+    if (large := _large(job)) is not None:
+        return _plus_large(job, *large)
     coded, codes, scales = _plain(job)
     fmt = job.scheme.formats[0]
     places = _largest(job)[:, None]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, NoReturn
 
@@ -25,8 +26,9 @@ class Tree:
 
     Attributes
     ----------
-    up : tuple of (groups,) int64
-        For each level but the last, the group of the next one that each of its groups lies in.
+    shapes : tuple of Granularity
+    rows, columns : int
+        Of the matrix.
     counts : tuple of int
         Groups of each level.
     ratios : tuple of int
@@ -34,20 +36,37 @@ class Tree:
         other; 0 where that is not everywhere so.
     """
 
-    up: tuple[Index, ...]
+    shapes: tuple[Granularity, ...]
+    rows: int
+    columns: int
     counts: tuple[int, ...]
     ratios: tuple[int, ...]
 
     @classmethod
     def of(cls, levels: Sequence[Level], layout: Layout) -> "Tree":
         """Return the groups of levels over a matrix."""
-        shapes = [level.granularity for level in levels]
+        shapes = tuple(level.granularity for level in levels)
         rows, columns = layout.rows, layout.columns
         return cls(
-            up=tuple(parents(low, high, rows, columns) for low, high in pairwise(shapes)),
+            shapes=shapes,
+            rows=rows,
+            columns=columns,
             counts=tuple(_count(shape, rows, columns) for shape in shapes),
             ratios=tuple(_ratio(low, high, rows, columns) for low, high in pairwise(shapes)),
         )
+
+    @classmethod
+    def single(cls, layout: Layout) -> "Tree":
+        """Return the groups of a matrix, without levels above."""
+        return cls(
+            shapes=(), rows=layout.rows, columns=layout.columns, counts=(layout.groups,), ratios=()
+        )
+
+    @cached_property
+    def up(self) -> tuple[Index, ...]:
+        """For each level but the last, the group of the next that each of its groups lies in."""
+        pairs = pairwise(self.shapes)
+        return tuple(parents(low, high, self.rows, self.columns) for low, high in pairs)
 
     def spread(self, k: int, x: NDArray[Any]) -> NDArray[Any]:
         """Return for the groups of a level what the (groups,) `x` of the next one above has."""
@@ -64,12 +83,12 @@ class Tree:
     def largest(self, x: Floats) -> list[Floats]:
         """Return the largest of (groups,) numbers in the groups of each level."""
         found = [x]
-        for up, count, ratio in zip(self.up, self.counts[1:], self.ratios, strict=True):
+        for k, ratio in enumerate(self.ratios):
             if ratio:
                 found.append(largest_of(found[-1].reshape(-1, ratio)))
                 continue
-            top = np.zeros(count, x.dtype)
-            np.maximum.at(top, up, found[-1])
+            top = np.zeros(self.counts[k + 1], x.dtype)
+            np.maximum.at(top, self.up[k], found[-1])
             found.append(top)
         return found
 
@@ -142,9 +161,7 @@ def stored(
             quotient if sign is None else np.where(sign, -quotient, quotient), some
         )
     whole = span.astype(np.float64)
-    unit = reach if level.rule == "rceil" or not level.power else 2.0 ** _exponent(reach)
-    if level.rule == "even":
-        unit *= 1 - 2.0 ** -(mantissa_bits + 2)
+    unit = unit_of(level, reach, mantissa_bits)
     values, codes = level.positive
     units = np.where(upper > 0, upper * unit, 1.0)
     if level.rule == "significand":
@@ -156,6 +173,12 @@ def stored(
         _refuse_first(level, whole / units, some & beyond)
     picked = codes[np.clip(place, 0, len(values) - 1)].astype(np.uint32)
     return np.where(some, picked, level.nearest(np.zeros(1), np.zeros(1, np.bool_)))
+
+
+def unit_of(level: Level, reach: float, mantissa_bits: int) -> float:
+    """Return what spans are compared with by rules that go up or down; see `stored`."""
+    unit = reach if level.rule == "rceil" or not level.power else 2.0 ** _exponent(reach)
+    return unit * (1 - 2.0 ** -(mantissa_bits + 2)) if level.rule == "even" else unit
 
 
 def _exponent(x: float) -> int:

@@ -10,13 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.format import Format
+from ..schemes.levels import FEW_VALUES
+from ..schemes.patterns import Raw
 from .coded import Coded
 from .job import MAX_BOOKS, Job
-from .level_scales import Tree
+from .level_scales import Tree, unit_of
 from .levels import Descent, Spans, offset_spans, refuse_negative, signs_of, spread_columns
 
 # of shorter groups elements are divided by their scales before
 SHORT = 8
+# rules by which scales of few values are compared one by one
+FEW_RULES = ("floor", "ceil", "even", "rceil")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,6 +50,25 @@ class CompiledDescent(Descent):
             self.codes[member] = codes
         found = errors.reshape(-1)
         return np.where(np.isfinite(found), found, np.inf)
+
+    def wanted(self, k: int, above: NDArray[np.float32] | None, member: int | None) -> Raw:
+        """Return the (groups,) patterns of a level's scales by its rule; see `Descent.find`."""
+        level, span = self.levels[k], self.spans.by_level[k]
+        few = level.rule in FEW_RULES and len(level.positive[0]) <= FEW_VALUES
+        if not few or above is None or span.dtype != np.float32:
+            return super().wanted(k, above, member)
+        from ..kernels.base.few import few_scales
+        from ..kernels.base.threads import on_rows
+
+        values, codes = level.positive
+        unit = unit_of(level, self.reach(k, member), self._mantissa_bits(member))
+        lost = level.nearest(np.zeros(1), np.zeros(1, np.bool_))[0]
+        raw, up = np.empty(len(span), np.uint32), level.rule in ("ceil", "rceil")
+        shared = (unit, values, up, codes.astype(np.uint32), lost)
+        on_rows(
+            lambda s, a, out: few_scales(s, a, *shared, out), (span, above, raw), (), len(values)
+        )
+        return raw
 
 
 def encode_compiled(job: Job) -> Coded | None:
@@ -105,10 +128,12 @@ def _spans(job: Job, tree: Tree) -> Spans:
 def _codes(job: Job, scales: NDArray[np.float32], shift: Any, fmt: Format) -> NDArray[np.uint8]:
     """Return the (rows, columns) codes under (groups,) scales, which may be negative."""
     from .. import kernels
+    from ..kernels.base.tables import whole_steps
 
     layout, offset, book = job.layout, job.scheme.offset, fmt.grid.book(job.rounding)
     given, group = scales.reshape(layout.rows, -1), layout.block_columns
-    if shift is None and not job.scheme.levels[0].signed and group >= SHORT:
+    plain = shift is None and not job.scheme.levels[0].signed and group >= SHORT
+    if plain and whole_steps(book) is None:
         first = np.zeros(given.shape, np.uint8)
         made = kernels.codebooks_given(job.matrix, (book,), group, given, first, values=False)
         return made.codes

@@ -51,7 +51,7 @@ def encode_under(job: Job, given: Given) -> Coded:
         return _integers(job, found, used, given)
     raws = () if given.zeros is None else store_zeros(scheme, layout, given.zeros, exact=False)
     refuse_negative(job)
-    tree = Tree(up=(), counts=(layout.groups,), ratios=())
+    tree = Tree.single(layout)
     spans = Spans(by_level=[]) if scheme.offset is None else spans_of(job, tree)
     descent = Descent(job=job, tree=tree, spans=spans)
     member = _members(descent, used) if fixed is None else fixed.astype(np.int64)

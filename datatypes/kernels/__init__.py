@@ -24,7 +24,6 @@ from .grids.groups import (
     errors_given,
     mx,
     mx_integer,
-    places_groups,
     symmetric,
 )
 from .streams.casts import decode_float, encode_float, pack, pack_e2m1, unpack, unpack_e2m1
@@ -53,7 +52,6 @@ __all__ = [
     "mx_integer",
     "pack",
     "pack_e2m1",
-    "places_groups",
     "symmetric",
     "unpack",
     "unpack_e2m1",

@@ -6,16 +6,26 @@ import numpy as np
 from numba import njit
 
 from ...base.compiled import compiled
+from .intrinsics import bits_float, order
+
+
+@njit(nogil=True, forceinline=True)
+def _float_of(place: Any) -> Any:
+    """Return the float32 of what `intrinsics.order` makes of it: it is its own inverse."""
+    turned = np.int32(place ^ np.int32(np.int32(place >> np.int32(31)) & np.int32(0x7FFFFFFF)))
+    return bits_float(np.uint32(turned))
 
 
 @njit(nogil=True)
 def ends(x: Any) -> Any:
-    """Return the least and the largest of a float32 vector."""
-    low, high = np.float32(np.inf), np.float32(-np.inf)
+    """Return the least and the largest of a float32 vector; -0 lies below +0."""
+    low, high = np.int32(0x7FFFFFFF), np.int32(-0x80000000)
+    # as integers, whose order the compiler is free in
     for i in range(x.size):
-        low = min(low, x[i])
-        high = max(high, x[i])
-    return low, high
+        place = order(x[i])
+        low = min(low, place)
+        high = max(high, place)
+    return _float_of(low), _float_of(high)
 
 
 @compiled(nogil=True)

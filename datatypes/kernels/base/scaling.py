@@ -40,19 +40,6 @@ def absmax_of(x: Any, group: int, found: Any) -> None:
             found[r, g] = absmax(x[r, g * group : min(k, (g + 1) * group)])
 
 
-@compiled(nogil=True)
-def largest_places(x: Any, group: int, found: Any) -> None:
-    """Write the place of the largest magnitude of each group of a matrix, the first of equals."""
-    rows, k = x.shape
-    for r in range(rows):
-        for g in range(found.shape[1]):
-            xs = x[r, g * group : min(k, (g + 1) * group)]
-            top, place = float_bits(absmax(xs)), 0
-            while np.uint32(float_bits(xs[place]) & MAGNITUDE) != top:
-                place += 1
-            found[r, g] = place
-
-
 @njit(nogil=True)
 def stored_scale(s: Any, mode: Any) -> Any:
     """Round a scale as it is stored: mode 0 float32, 1 float16; nothing positive becomes 0."""

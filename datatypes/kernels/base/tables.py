@@ -1,6 +1,7 @@
 """Tables as the compiled kernels take them: float32 thresholds with the tie rule in them."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,50 @@ def ordered_cuts(book: Book) -> tuple[tuple[np.int32, ...], tuple[np.int32, ...]
         codes.insert(at, int(book.negative_zero))
     counting = codes == list(range(len(codes)))
     return tuple(map(np.int32, places)), () if counting else tuple(map(np.int32, codes))
+
+
+@cache
+def whole_steps(book: Book) -> tuple[Any, ...] | None:
+    """Return what codes a grid of equal steps, whose codes are its whole numbers of steps.
+
+    Parameters
+    ----------
+    book : Book
+
+    Returns
+    -------
+    tuple or None
+        Steps to a unit (float32, a power of two), the lowest and the highest number (float32), the
+        bit of the sign (int32; 0 for two's complement and unsigned numbers), the mask of a code
+        (int32). None for other grids, and where ties do not go to the even number.
+
+    Examples
+    --------
+    >>> book = make_book([0, 0.5, 1], [0, 1, 2], [False, True])
+    >>> [x.item() for x in whole_steps(book)]
+    [2.0, 0.0, 2.0, 0, 3]
+    """
+    values, codes = np.array(book.values, np.float64), np.array(book.codes, np.int64)
+    if len(values) < 2 or 0 not in values:
+        return None
+    step = values[1] - values[0]
+    if np.frexp(step)[0] != 0.5 or not 2.0**-60 < step < 2.0**60:
+        return None
+    number = np.rint(values / step).astype(np.int64)
+    minus = 0 if book.zero == book.negative_zero else int(book.negative_zero)
+    mask = (1 << int(codes.max()).bit_length()) - 1
+    named = np.abs(number) | np.where(number < 0, minus, 0) if minus else number & mask
+    even = cuts_of(values, number[1:] % 2 == 0)
+    if (
+        not np.array_equal(number * step, values)
+        or (np.diff(number) != 1).any()
+        or not np.array_equal(named, codes)
+        or not np.array_equal(even, np.array(book.cuts))
+        or (minus and (number[0] != -number[-1] or number[-1] >= minus))
+    ):
+        return None
+    ends = (np.float32(number[0]), np.float32(number[-1]))
+    return np.float32(1 / step), *ends, np.int32(minus), np.int32(mask)
 
 
 def value_table(book: Book) -> NDArray[np.float32]:

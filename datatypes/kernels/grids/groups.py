@@ -193,13 +193,23 @@ def codes_shifted(
     -------
     codes : (rows, k) uint8
     """
-    from ..base.quotients import KINDS, quotients_of
+    from ..base.quotients import KINDS, quotients_of, whole_codes_of
     from ..base.scaling import GIVEN
+    from ..base.tables import whole_steps
     from .codebook import single_kernel
 
     x, group = _checked(x, group)
-    kernel, how = single_kernel(book), KINDS[kind]
-    codes, (rows, k) = np.empty(x.shape, np.uint8), x.shape
+    scales, shifts = (np.ascontiguousarray(beside, np.float32) for beside in (scales, shifts))
+    codes, (rows, k), how = np.empty(x.shape, np.uint8), x.shape, KINDS[kind]
+    steps = whole_steps(book)
+    if steps is not None and x.size:
+
+        def whole(a: int, b: int) -> None:
+            whole_codes_of(x[a:b], group, scales[a:b], shifts[a:b], how, steps, codes[a:b])
+
+        over_rows(whole, rows, k, threads)
+        return codes
+    kernel = single_kernel(book)
     strip = max(1, STRIP // max(k, 1))
 
     def work(first: int, last: int) -> None:
@@ -418,16 +428,6 @@ def absmax_groups(x: Matrix, group: int, threads: int | None = None) -> Matrix:
     found = np.zeros((x.shape[0], groups_of(x.shape[1], group)), np.float32)
     if x.size:
         over_rows(lambda a, b: absmax_of(x[a:b], group, found[a:b]), *x.shape, threads)
-    return found
-
-
-def places_groups(x: Matrix, group: int, threads: int | None = None) -> NDArray[np.int64]:
-    """Return where in its group the largest magnitude of each stands, (rows, groups)."""
-    from ..base.scaling import largest_places
-
-    x, group = _checked(x, group)
-    found = np.zeros((x.shape[0], -(-x.shape[1] // group)), np.int64)
-    over_rows(lambda a, b: largest_places(x[a:b], group, found[a:b]), *x.shape, threads)
     return found
 
 

@@ -369,9 +369,3 @@ def test_quotients_beside_shifts_are_numpys(kind):
     wanted = fmt.encode(y + m if kind == "zero" else y)
     found = kernels.codes_shifted(x, book(fmt), group, scales, shifts, kind)
     np.testing.assert_array_equal(found, wanted)
-
-
-def test_places_of_the_largest_are_numpys_first():
-    x = np.random.default_rng(4).integers(-3, 4, (6, 70)).astype(np.float32)
-    wide = np.abs(np.pad(x, ((0, 0), (0, 26)))).reshape(6, 3, 32)
-    np.testing.assert_array_equal(kernels.places_groups(x, 32), wide.argmax(axis=2))
