@@ -4,18 +4,20 @@ A scale serves many elements, so that what numpy takes for scales is little besi
 """
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.format import Format
-from ..schemes.levels import FEW_VALUES
+from ..schemes.levels import FEW_VALUES, Level
 from ..schemes.patterns import Raw
-from .coded import Coded
+from .coded import Coded, Floats
 from .job import MAX_BOOKS, Job
-from .level_scales import Tree, unit_of
-from .levels import Descent, Spans, offset_spans, refuse_negative, signs_of, spread_columns
+from .level_scales import Tree, around, unit_of
+from .levels import Descent, Found, Spans, offset_spans, refuse_negative, signs_of, spread_columns
+from .trials import BATCH
 
 # of shorter groups elements are divided by their scales before
 SHORT = 8
@@ -51,6 +53,63 @@ class CompiledDescent(Descent):
         found = errors.reshape(-1)
         return np.where(np.isfinite(found), found, np.inf)
 
+    def find(self, k: int, above: NDArray[np.float32] | None, measured: bool) -> Found:
+        """Return the scales of a level and those below; see `Descent.find`."""
+        kernel = self._ranged if k == 0 else None
+        if kernel is None:
+            return super().find(k, above, measured)
+        level, x = self.levels[0], self.job.groups
+        tried = around(level, self._base(above), self.spans.by_level[0])
+        raw, scales = np.empty(len(x), np.uint32), np.empty(len(x), np.float32)
+        least, step = np.full(len(x), np.inf), max(1, BATCH // len(tried))
+        for start in range(0, len(x), step):
+            part = slice(start, start + step)
+            raws = np.stack([one[part] for one in tried], axis=1)
+            with np.errstate(over="ignore"):
+                every = level.decode(raws)
+                every = every if above is None else every * above[part, None]
+            best = kernel(x[part], every, least[part])
+            rows = np.arange(len(best))
+            raw[part], scales[part] = raws[rows, best], every[rows, best]
+        member = np.zeros(len(x), np.int64)
+        return Found(raws=[raw], scales=scales, member=member, error=least)
+
+    def _base(self, above: NDArray[np.float32] | None) -> Raw:
+        """Return the (groups,) patterns around which the innermost scales are tried.
+
+        Where every value is tried, only those of groups of zeros count; those of the outermost
+        level may be refused.
+        """
+        level = self.levels[0]
+        if above is None or len(level.positive[0]) > FEW_VALUES:
+            return self.wanted(0, above, 0)
+        return np.broadcast_to(_lost(level), above.shape)
+
+    @cached_property
+    def _ranged(self) -> Any:
+        """What searches the innermost scales: takes elements, scales, errors; None if nothing."""
+        job, fmt = self.job, self.formats[0]
+        short = job.layout.block_columns < SHORT or job.layout.mask() is not None
+        if short or len(self.formats) > 1 or not self.levels[0].search:
+            return None
+        from ..kernels.base.threads import on_rows
+        from ..kernels.searches.table import ranged_kernel
+
+        found = ranged_kernel(fmt.grid.book(job.rounding), False)
+        if found is None:
+            return None
+        cuts = values = np.zeros(0, np.float32)  # the kernel's own are constants
+
+        def search(
+            x: Floats, scales: NDArray[np.float32], least: NDArray[np.float64]
+        ) -> NDArray[np.int64]:
+            weights, best = np.zeros((len(x), 0), np.float32), np.zeros(len(x), np.int64)
+            by_row = (x, weights, scales, least, best)
+            on_rows(found, by_row, (cuts, values), x.shape[1] * scales.shape[1])
+            return best
+
+        return search
+
     def wanted(self, k: int, above: NDArray[np.float32] | None, member: int | None) -> Raw:
         """Return the (groups,) patterns of a level's scales by its rule; see `Descent.find`."""
         level, span = self.levels[k], self.spans.by_level[k]
@@ -62,13 +121,17 @@ class CompiledDescent(Descent):
 
         values, codes = level.positive
         unit = unit_of(level, self.reach(k, member), self._mantissa_bits(member))
-        lost = level.nearest(np.zeros(1), np.zeros(1, np.bool_))[0]
         raw, up = np.empty(len(span), np.uint32), level.rule in ("ceil", "rceil")
-        shared = (unit, values, up, codes.astype(np.uint32), lost)
+        shared = (unit, values, up, codes.astype(np.uint32), _lost(level))
         on_rows(
             lambda s, a, out: few_scales(s, a, *shared, out), (span, above, raw), (), len(values)
         )
         return raw
+
+
+def _lost(level: Level) -> np.uint32:
+    """Return the pattern of the scale of a group of zeros."""
+    return np.uint32(level.nearest(np.zeros(1), np.zeros(1, np.bool_))[0])
 
 
 def encode_compiled(job: Job) -> Coded | None:
