@@ -64,6 +64,9 @@ def encode_table(job: Job) -> Coded:
     """
     for fmt in job.scheme.formats:
         _refuse_negative(job, fmt)
+    single = len(job.scheme.formats) == 1 and job.rounding != "stochastic"
+    if single and job.scheme.scale_format.kind == "none":
+        return _unscaled(job)
     reach, clip = member_ranges(job), job.scheme.clip
     if not is_searched(clip):
         choice, outer = _plain(job, reach)
@@ -74,6 +77,14 @@ def encode_table(job: Job) -> Coded:
     tops = job.scheme.scale_format.tops(outer, job.layout)
     standing = Standing(raw=choice.raw, tops=tops)
     return _finish(job, _search(job, reach, standing), outer)
+
+
+def _unscaled(job: Job) -> Coded:
+    """Code elements as they stand, on a format that has no scale."""
+    codes = job.scheme.formats[0].encode(
+        job.matrix, rounding=job.rounding, overflow=job.overflow, nan="propagate"
+    )
+    return job.coded(codes, np.zeros(job.layout.groups, np.uint32))
 
 
 def _plain(job: Job, reach: list[Floats]) -> tuple[Choice, Raw]:
