@@ -14,6 +14,7 @@ from ..formats.format import Format
 from ..schemes.levels import FEW_VALUES, Level
 from ..schemes.patterns import Raw
 from .coded import Coded, Floats
+from .dispatch import special_values
 from .job import MAX_BOOKS, Job
 from .level_scales import Tree, around, unit_of
 from .levels import Descent, Found, Spans, offset_spans, refuse_negative, signs_of, spread_columns
@@ -21,6 +22,8 @@ from .trials import BATCH
 
 # of shorter groups elements are divided by their scales before
 SHORT = 8
+# in place of a member, where codes are those of all
+ALL = -1
 # rules by which scales of few values are compared one by one
 FEW_RULES = ("floor", "ceil", "even", "rceil")
 
@@ -33,6 +36,7 @@ class CompiledDescent(Descent):
     ----------
     codes : dict of int to (rows, columns) uint8
         Of each member under its scales, as they are where no scale is searched; filled by `error`.
+        Of `ALL` those of the members that were chosen, where they are found at once.
     """
 
     codes: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
@@ -55,6 +59,8 @@ class CompiledDescent(Descent):
 
     def find(self, k: int, above: NDArray[np.float32] | None, measured: bool) -> Found:
         """Return the scales of a level and those below; see `Descent.find`."""
+        if k == 0 and self._special is not None and not measured:
+            return self._best_special(above)
         kernel = self._ranged if k == 0 else None
         if kernel is None:
             return super().find(k, above, measured)
@@ -73,6 +79,29 @@ class CompiledDescent(Descent):
             raw[part], scales[part] = raws[rows, best], every[rows, best]
         member = np.zeros(len(x), np.int64)
         return Found(raws=[raw], scales=scales, member=member, error=least)
+
+    @cached_property
+    def _special(self) -> Any:
+        """What `dispatch.special_values` tells of a mixture whose groups one kernel codes."""
+        job, free = self.job, not any(level.search for level in self.levels)
+        wide = job.layout.block_columns >= SHORT
+        return special_values(self.formats) if free and wide and job.rounding == "even" else None
+
+    def _best_special(self, above: NDArray[np.float32] | None) -> Found:
+        """Return the scales of the least error among members with special values."""
+        from .. import kernels
+
+        level, rows = self.levels[0], self.job.layout.rows
+        raws = [self.wanted(0, above, member) for member in (0, 2)]
+        with np.errstate(over="ignore"):
+            used = [level.decode(raw) if above is None else level.decode(raw) * above for raw in raws]
+        given = (scale.reshape(rows, -1) for scale in used)
+        group = self.job.layout.block_columns
+        codes, choices = kernels.bitmod_under(self.job.matrix, *self._special, group, *given)
+        self.codes[ALL] = codes
+        member = choices.reshape(-1).astype(np.int64)
+        raw, scales = (np.where(member < 2, *pair) for pair in (raws, used))
+        return Found(raws=[raw], scales=scales, member=member, error=None)
 
     def _base(self, above: NDArray[np.float32] | None) -> Raw:
         """Return the (groups,) patterns around which the innermost scales are tried.
@@ -157,17 +186,26 @@ def encode_compiled(job: Job) -> Coded | None:
     raws, shift = descent.offsets(found.scales, 0)
     if shift is not None and not np.isfinite(shift).all():
         return None
+    codes = descent.codes.get(ALL)
+    if codes is None:
+        codes = _member_codes(descent, found, shift)
+    choices = found.member if len(scheme.formats) > 1 else None
+    coded = job.coded(codes, found.raws[0], choices=choices)
+    return replace(coded, upper_scales=tuple(found.raws[1:]), offsets=tuple(raws))
+
+
+def _member_codes(descent: CompiledDescent, found: Found, shift: Any) -> NDArray[np.uint8]:
+    """Return the (rows, columns) codes of the members that were chosen."""
+    job, formats = descent.job, descent.formats
     codes = descent.codes.get(0)
     if codes is None:
-        codes = _codes(job, found.scales, shift, scheme.formats[0])
-    for member, fmt in enumerate(scheme.formats[1:], 1):
+        codes = _codes(job, found.scales, shift, formats[0])
+    for member, fmt in enumerate(formats[1:], 1):
         mine, made = found.member == member, descent.codes.get(member)
         if made is None:
             made = _codes(job, found.scales, shift, fmt)
         np.copyto(codes, made, where=spread_columns(job.layout, mine))
-    choices = found.member if len(scheme.formats) > 1 else None
-    coded = job.coded(codes, found.raws[0], choices=choices)
-    return replace(coded, upper_scales=tuple(found.raws[1:]), offsets=tuple(raws))
+    return codes
 
 
 def _spans(job: Job, tree: Tree) -> Spans:

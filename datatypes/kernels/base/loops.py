@@ -108,6 +108,48 @@ def best_of(count: int, margin: float, rough: Function, write: Function) -> Call
     return over_groups(one, scratch)
 
 
+def best_under(count: int, margin: float, rough: Function, write: Function) -> Callable[..., None]:
+    """Compile the coding of groups with the best of ``count`` candidates, each under its own scale.
+
+    Parameters
+    ----------
+    count, margin, write
+        As for `best_of`.
+    rough : compiled function
+        ``rough(x, scales, errors)`` writes rough error sums, float64.
+
+    Returns
+    -------
+    kernel ``(x, group, given, choices, codes, deq)``
+        given float32 (rows, groups, count), all others as for `over_groups`.
+    """
+
+    @compiled(nogil=True)
+    def kernel(x: Any, group: int, given: Any, choices: Any, codes: Any, deq: Any) -> None:
+        rows, k = x.shape
+        wide, places = np.zeros(group, np.float64), np.zeros(group, np.int32)
+        errors = np.zeros(count, np.float64)
+        for r in range(rows):
+            for g in range(given.shape[1]):
+                a, b = g * group, min(k, (g + 1) * group)
+                xs, cs, ds, scales = x[r, a:b], codes[r, a:b], deq[r, a:b], given[r, g]
+                rough(xs, scales, errors)
+                choice = clear_winner(errors, margin)
+                if choice < 0:
+                    least = np.inf
+                    choice = 0
+                    for c in range(count):
+                        write(xs, scales[c], c, places, cs, ds)
+                        error = exact_error(xs, ds, wide)
+                        if error < least:
+                            least = error
+                            choice = c
+                write(xs, scales[choice], choice, places, cs, ds)
+                choices[r, g] = choice
+
+    return kernel
+
+
 def given_of(write: Function) -> Callable[..., None]:
     """Compile the coding of groups under the scales and choices that stand there already."""
 

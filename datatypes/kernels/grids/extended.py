@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 
 from ..base.intrinsics import LOOSE_RUN, add_loosely, bits_float, float_bits, nearest
-from ..base.loops import best_of, given_of
+from ..base.loops import best_of, best_under, given_of
 from ..base.scaling import divisor, stored_scale
 from ..base.tables import error_margin, grid_table
 
@@ -124,6 +124,25 @@ def bitmod_kernel(
         errors_of(x, s0, s1, near, far, base, errors)
 
     return best_of(4, margin, rough, _writer(cuts, magnitudes, inner, outer))
+
+
+@cache
+def under_kernel(
+    cuts: Floats, magnitudes: Floats, inner: Special, outer: Special
+) -> Callable[..., None]:
+    """Compile the search under given scales, one for +-inner and one for +-outer; `best_under`.
+
+    Parameters are those of `bitmod_kernel`.
+    """
+    base = grid_table(cuts, magnitudes)
+    margin = max(error_margin(np.union1d(magnitudes, v[0]), LOOSE_RUN) for v in (inner, outer))
+    near, far = inner[0], outer[0]
+
+    @njit(nogil=True, inline="always")
+    def rough(x: Any, scales: Any, errors: Any) -> None:
+        errors_of(x, scales[0], scales[2], near, far, base, errors)
+
+    return best_under(4, margin, rough, _writer(cuts, magnitudes, inner, outer))
 
 
 @cache

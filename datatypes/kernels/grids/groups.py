@@ -252,6 +252,51 @@ def bitmod_given(
     return _given(kernel, 4, x, group, scales, choices, options)
 
 
+def bitmod_under(
+    x: Matrix,
+    magnitudes: ArrayLike,
+    specials: tuple[float, float],
+    group: int,
+    inner: Matrix,
+    outer: Matrix,
+    threads: int | None = None,
+) -> tuple[Bytes, Bytes]:
+    """Code each group with the best of `bitmod`'s candidates under given scales.
+
+    Parameters
+    ----------
+    x, magnitudes, specials, group
+        As for `bitmod`.
+    inner, outer : (rows, groups) float32
+        Scales of the candidates with the inner special values, and with the outer.
+    threads : int, optional
+
+    Returns
+    -------
+    codes : (rows, k) uint8
+    choices : (rows, groups) uint8
+        Index in the order of `specials`; the first of equals.
+    """
+    from .extended import under_kernel
+
+    kernel = under_kernel(*extended_tables(np.asarray(magnitudes, np.float64), specials))
+    x, group = _checked(x, group)
+    given = np.stack([inner, inner, outer, outer], axis=-1).astype(np.float32)
+    codes, choices = np.empty(x.shape, np.uint8), np.zeros(given.shape[:2], np.uint8)
+    rows, k = x.shape
+    strip = max(1, STRIP // max(k, 1))
+
+    def work(first: int, last: int) -> None:
+        values = np.empty((min(strip, last - first), k), np.float32)
+        for a in range(first, last, strip):
+            b = min(a + strip, last)
+            kernel(x[a:b], group, given[a:b], choices[a:b], codes[a:b], values[: b - a])
+
+    if x.size:
+        over_rows(work, rows, k, threads)
+    return codes, choices
+
+
 def choose_book(
     x: Matrix, books: tuple[Book, ...], group: int, threads: int | None = None
 ) -> tuple[Matrix, Bytes]:
