@@ -93,15 +93,21 @@ class CompiledDescent(Descent):
 
         level, rows = self.levels[0], self.job.layout.rows
         raws = [self.wanted(0, above, member) for member in (0, 2)]
-        with np.errstate(over="ignore"):
-            used = [level.decode(raw) if above is None else level.decode(raw) * above for raw in raws]
-        given = (scale.reshape(rows, -1) for scale in used)
-        group = self.job.layout.block_columns
-        codes, choices = kernels.bitmod_under(self.job.matrix, *self._special, group, *given)
+        used = [level.decode(raw) for raw in raws]
+        if above is not None:
+            with np.errstate(over="ignore"):
+                used = [scale * above for scale in used]
+        inner, outer = (scale.reshape(rows, -1) for scale in used)
+        x, group = self.job.matrix, self.job.layout.block_columns
+        base, specials = self._special
+        codes, choices = kernels.bitmod_under(x, base, specials, group, inner, outer)
         self.codes[ALL] = codes
         member = choices.reshape(-1).astype(np.int64)
-        raw, scales = (np.where(member < 2, *pair) for pair in (raws, used))
-        return Found(raws=[raw], scales=scales, member=member, error=None)
+        near = member < 2
+        scales = np.where(near, used[0], used[1])
+        return Found(
+            raws=[np.where(near, raws[0], raws[1])], scales=scales, member=member, error=None
+        )
 
     def _base(self, above: NDArray[np.float32] | None) -> Raw:
         """Return the (groups,) patterns around which the innermost scales are tried.

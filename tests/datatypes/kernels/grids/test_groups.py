@@ -9,8 +9,10 @@ from numba import njit
 
 from bitlathe.datatypes import kernels
 from bitlathe.datatypes.formats.catalogue import element
+from bitlathe.datatypes.formats.families import named
 from bitlathe.datatypes.formats.format import Mixture
 from bitlathe.datatypes.kernels.base import intrinsics, tables
+from bitlathe.datatypes.kernels.base.tables import whole_steps
 from naive import quantize_naive as naive
 from oracles import released_bitmod
 
@@ -356,16 +358,37 @@ def test_errors_under_given_scales_are_numpys(group, columns):
     np.testing.assert_array_equal(errors, (rest**2).reshape(5, -1, group).sum(axis=2))
 
 
+@pytest.mark.parametrize("name", ["fp4_e2m1", "int4_full", "s1p2", "uint4"])
+@pytest.mark.parametrize("group", [12, 18])
 @pytest.mark.parametrize("kind", ["", "minimum", "zero"])
-def test_quotients_beside_shifts_are_numpys(kind):
-    rng, fmt, group = np.random.default_rng(3), members("fp4_e2m1")[0], 12
-    x = rng.standard_normal((5, 44)).astype(np.float32)
-    scales = rng.normal(size=(5, 4)).astype(np.float32)  # of either sign
-    scales[1, 0] = 0
-    shifts = (rng.normal(size=(5, 4)) * (kind != "")).astype(np.float32)
-    s, m = (np.repeat(a, group, axis=1)[:, :44] for a in (scales, shifts))
-    y = x + m if kind == "minimum" else x
-    y = np.divide(y, s, out=np.zeros_like(y), where=s != 0)
-    wanted = fmt.encode(y + m if kind == "zero" else y)
+def test_quotients_beside_shifts_are_numpys(kind, group, name):
+    rng, fmt = np.random.default_rng(3), named(name)
+    x = rng.standard_normal((7, 70)).astype(np.float32) * 3
+    x[2:4] = np.rint(x[2:4] * 8) / 8
+    x[4], x[5, 1] = -0.0, 3e38
+    scales = rng.normal(size=(7, -(-70 // group))).astype(np.float32)  # of either sign
+    scales[1, 0], scales[2], scales[3], scales[5, 0] = 0, 0.5, -0.25, 1e-30
+    shifts = (rng.normal(size=scales.shape) * (kind != "")).astype(np.float32)
+    shifts[2:4] = np.rint(shifts[2:4] * 4) / 4
+    s, m = (np.repeat(a, group, axis=1)[:, :70] for a in (scales, shifts))
+    with np.errstate(over="ignore"):
+        y = x + m if kind == "minimum" else x
+        y = np.divide(y, s, out=np.zeros_like(y), where=s != 0)
+    wanted = fmt.encode(y + m if kind == "zero" else y, nan="propagate")
+    assert (whole_steps(book(fmt)) is None) == (name == "fp4_e2m1")
     found = kernels.codes_shifted(x, book(fmt), group, scales, shifts, kind)
     np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("values", "codes", "ties"),
+    [
+        ([0, 1, 3], [0, 1, 2], [0, 1]),  # steps of two sizes
+        ([0, 3, 6], [0, 1, 2], [0, 1]),  # not powers of two
+        ([1, 2, 3], [0, 1, 2], [0, 1]),  # without 0
+        ([0, 1, 2], [1, 0, 2], [0, 1]),  # other codes
+        ([0, 1, 2], [0, 1, 2], [1, 1]),  # ties up
+    ],
+)
+def test_other_grids_are_no_whole_steps(values, codes, ties):
+    assert whole_steps(kernels.make_book(values, codes, np.array(ties, bool))) is None
