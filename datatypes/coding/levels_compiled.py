@@ -58,7 +58,7 @@ class CompiledDescent(Descent):
         return np.where(np.isfinite(found), found, np.inf)
 
     def find(self, k: int, above: NDArray[np.float32] | None, measured: bool) -> Found:
-        """Return the scales of a level and those below; see `Descent.find`."""
+        """Return the (groups,) scales of a level and those below; see `Descent.find`."""
         if k == 0 and self._special is not None and not measured:
             return self._best_special(above)
         kernel = self._ranged if k == 0 else None
