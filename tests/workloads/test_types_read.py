@@ -28,7 +28,7 @@ TYPES = """
     mimo_v2_flash dots1 exaone_moe glm4v_moe_text glm4v_text helium hunyuan_v1_moe hyperclovax
     afmoe apertus1p5_text cohere2_moe gemma4_unified_text granite_swa hy_v3 longcat_flash minimax
     nanochat mellum sarvam_mla sarvam_moe solar_open internvl internvl_chat llava_onevision voxtral
-    qwen2_5_omni_thinker
+    qwen2_5_omni_thinker glm4v glm4v_moe lfm2_vl gemma4_unified qwen3_omni_moe_thinker
 """.split()  # noqa: SIM905
 
 

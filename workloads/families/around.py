@@ -29,7 +29,10 @@ class Around:
     sizes: Mapping[str, int] = field(default_factory=dict)
 
 
-THINKERS: Mapping[str, str] = {"qwen2_5_omni": "thinker_config"}
+THINKERS: Mapping[str, str] = {
+    "qwen2_5_omni": "thinker_config",
+    "qwen3_omni_moe": "thinker_config",
+}
 """Models that answer in words and in sound, by ``model_type``: the key of what finds the words."""
 
 _TEXTS: Mapping[str, tuple[str, ...]] = {
@@ -56,7 +59,6 @@ _TEXTS: Mapping[str, tuple[str, ...]] = {
     "deepseek_v3": ("kimi_k25",),
     "exaone4": ("exaone4_5",),
     "granite": ("granite_speech", "granite_speech_plus"),
-    "lfm2": ("lfm2_vl",),
 }
 
 AROUND_TEXT: Mapping[str, Around] = {
@@ -79,6 +81,7 @@ AROUND_TEXT: Mapping[str, Around] = {
     "llava_onevision": Around(text="qwen2", tying="either"),
     "internvl": Around(text="qwen2", tying="outer", tied=True),
     "qwen2_5_omni_thinker": Around(text="qwen2_5_omni_text", tying="outer"),
+    "qwen3_omni_moe_thinker": Around(text="qwen3_omni_moe_text", tying="outer"),
     "voxtral": Around(
         text="llama",
         sizes={
@@ -92,6 +95,7 @@ AROUND_TEXT: Mapping[str, Around] = {
     "llama4": Around(text="llama4_text", tying="text"),
     "mllama": Around(text="mllama_text_model", tying="text"),
     "gemma3": Around(text="gemma3_text", tying="outer", tied=True),
+    "lfm2_vl": Around(text="lfm2", tying="outer", tied=True),
     "qwen2_vl": Around(text="qwen2_vl_text", flat=True, tying="either"),
     "qwen2_5_vl": Around(text="qwen2_5_vl_text", flat=True, tying="either"),
     "mistral3": Around(text="mistral", tying="outer", tied=True),

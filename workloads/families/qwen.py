@@ -75,6 +75,18 @@ QWEN: Mapping[str, Family] = {
         },
         sizes=sizes(2048, 24, 16, 5632, 151936),
     ),
+    "qwen3_omni_moe_text": Family(
+        attention=replace(_NORMED, uneven=True),
+        experts=ExpertFacts(layers="stepped"),
+        plain=("sliding_window",),
+        defaults={
+            "num_key_value_heads": 4,
+            "num_experts": 128,
+            "num_experts_per_tok": 8,
+            "moe_intermediate_size": 768,
+        },
+        sizes=sizes(2048, 28, 28, 18944, 3584),
+    ),
     "qwen3_moe": Family(
         attention=_NORMED,
         window=Window(flag="use_sliding_window"),

@@ -12,6 +12,8 @@ Join = Literal[
     "one",
     "shuffled",
     "folded",
+    "unshuffled",
+    "downsampled",
     "adapted",
     "pooled",
     "merged",
@@ -35,7 +37,10 @@ class Tower:
     join
         ``two`` matrices for each patch; ``one`` with a bias; ``one`` behind a square of
         ``scale_factor`` patches that become one token (``shuffled``); two with biases behind a norm
-        of the square that ``downsample_ratio`` makes one token of (``folded``); one behind a norm
+        of the square that ``downsample_ratio`` makes one token of (``folded``), or of one of
+        ``downsample_factor`` patches, the first as wide as ``projector_hidden_size``
+        (``unshuffled``); a convolution that makes one of a square of ``spatial_merge_size`` patches,
+        a matrix and a norm, and a gated MLP (``downsampled``); one behind a norm
         and the mean of patches, ``mm_tokens_per_image`` of them (``pooled``); two, behind a norm
         and a matrix that makes one of a square of ``spatial_merge_size`` patches (``merged``); two
         behind a norm, the first as wide as such a square, and the same for each layer that
@@ -77,6 +82,9 @@ TOWERS: Mapping[str, Tower] = {
     "qwen2_5_omni_thinker": replace(
         _PATCHED, family="qwen2_5_omni_vision_encoder", width="out_hidden_size"
     ),
+    "glm4v": Tower(family="glm4v_vision", join="downsampled"),
+    "glm4v_moe": Tower(family="glm4v_moe_vision", join="downsampled"),
+    "lfm2_vl": Tower(family="siglip2_vision_model", join="unshuffled"),
     "gemma3": Tower(family="siglip_vision_model", join="pooled"),
     "paligemma": Tower(family="siglip_vision_model", join="one"),
     "smolvlm": _SHUFFLED,
@@ -88,6 +96,7 @@ TOWERS: Mapping[str, Tower] = {
     "qwen2_5_vl": replace(_PATCHED, family="qwen2_5_vl_vision", width="out_hidden_size"),
     "qwen3_vl": _OUT,
     "qwen3_vl_moe": replace(_OUT, family="qwen3_vl_moe_vision"),
+    "qwen3_omni_moe_thinker": replace(_OUT, family="qwen3_omni_moe_vision_encoder"),
     "qwen3_5": replace(_OUT, family="qwen3_5_vision"),
     "qwen3_5_moe": replace(_OUT, family="qwen3_5_moe_vision"),
     "clip": replace(_TWO, join="projected", scales=1),

@@ -130,6 +130,33 @@ _INTERN = replace(
 VISION_FAMILIES: Mapping[str, Family] = {
     "qwen2_vl_vision": _QWEN2_VL,
     "qwen2_5_vl_vision": _QWEN2_5_VL,
+    **dict.fromkeys(
+        ("glm4v_vision", "glm4v_moe_vision"),
+        replace(
+            _QWEN2_5_VL,
+            keys=replace(_QWEN2_5_VL.keys, inner="out_hidden_size"),
+            attention=replace(
+                _QWEN_ATTENTION, qkv_bias=("attention_bias", False), output_bias=False
+            ),
+            mlp=MlpFacts(),
+            embedding_norms=1,
+            final_norms=1,
+            patch_bias=True,
+            positions_learned=True,
+            image_keys=ImageKeys(channels="in_channels", frames="temporal_patch_size"),
+            plain=(),
+            defaults={
+                "in_channels": 3,
+                "image_size": 336,
+                "patch_size": 14,
+                "temporal_patch_size": 2,
+                "spatial_merge_size": 2,
+                "out_hidden_size": 4096,
+                "intermediate_size": 13696,
+            },
+            sizes={"depth": 24, "num_heads": 12, "hidden_size": 1536},
+        ),
+    ),
     "qwen2_5_omni_vision_encoder": replace(
         _QWEN2_5_VL, attention=replace(_QWEN_ATTENTION, projections=("q", "k", "v"))
     ),
@@ -139,7 +166,7 @@ VISION_FAMILIES: Mapping[str, Family] = {
     ),
     **dict.fromkeys(("qwen3_5_vision", "qwen3_5_moe_vision"), _QWEN3_VL),
     **dict.fromkeys(
-        ("qwen3_vl_vision", "qwen3_vl_moe_vision"),
+        ("qwen3_vl_vision", "qwen3_vl_moe_vision", "qwen3_omni_moe_vision_encoder"),
         replace(
             _QWEN3_VL,
             defaults={**_QWEN3_VL.defaults, "deepstack_visual_indexes": [8, 16, 24]},
@@ -184,6 +211,16 @@ VISION_FAMILIES: Mapping[str, Family] = {
         other_tokens=0,
         pooling=("vision_use_head", True),
         plain=_CLIP_PLAIN,
+        sizes=sizes(768, 12, 12, 3072, 0),
+    ),
+    "siglip2_vision_model": replace(
+        _SEEN,
+        outputs=SIGLIP_VISION,
+        other_tokens=0,
+        pooling=("vision_use_head", True),
+        image_keys=ImageKeys(positions="num_patches", side=256),
+        plain=_CLIP_PLAIN,
+        defaults={"patch_size": 16, "num_channels": 3, "num_patches": 256},
         sizes=sizes(768, 12, 12, 3072, 0),
     ),
     **dict.fromkeys(

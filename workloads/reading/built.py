@@ -158,6 +158,7 @@ class Net:
         padding: int | Pair = 0,
         bias: bool = True,
         groups: int = 1,
+        pieces: int = 1,
         apart: int = 0,
         summed: bool = False,
     ) -> Value:
@@ -172,6 +173,8 @@ class Net:
         kernel, stride, padding : int or (int, int)
             Sizes of both axes, or of each.
         bias : bool
+        pieces : int
+            Images of this size, of which ``x`` is one and so is what is returned.
         apart, summed
             As in `linear`.
 
@@ -185,7 +188,7 @@ class Net:
         held = self._weight(name, own * seen * math.prod(taps), bias * own)
         origin = self._graph.convolution(
             _called(name),
-            (1, x.channels, *x.size),
+            (pieces, x.channels, *x.size),
             (own, seen, *taps),
             {"stride": steps, "padding": ends, "dilation": (1, 1)},
             groups,

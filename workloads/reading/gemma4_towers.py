@@ -13,7 +13,7 @@ from .built import Net, Value
 from .conformer import NORM, Chunks, layer
 from .listed_layers import check_keys
 
-_IMAGE, _FRAMES = 768, 3000
+_IMAGE, _FRAMES, _PIECES = 768, 3000, 750
 _VISION: Mapping[str, Any] = {
     "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 16,
     "num_attention_heads": 12, "num_key_value_heads": 12, "head_dim": 64, "rms_norm_eps": 1e-6,
@@ -30,6 +30,13 @@ _AUDIO: Mapping[str, Any] = {
     "use_clipped_linears": True, "rms_norm_eps": 1e-6, "gradient_clipping": 1e10,
     "output_proj_dims": 1536, "frames": _FRAMES,
 }  # fmt: skip
+
+
+_LARGE: Mapping[str, Any] = {
+    "patch_size": 16, "pooling_kernel_size": 3, "mm_embed_dim": 3840, "mm_posemb_size": 1120,
+    "output_proj_dims": 3840, "rms_norm_eps": 1e-6, "image_size": _IMAGE,
+}  # fmt: skip
+_PIECE: Mapping[str, Any] = {"audio_embed_dim": 640, "rms_norm_eps": 1e-6, "frames": _PIECES}
 
 
 def read_gemma4_towers(config: Config, hidden: int) -> tuple[dict[str, Products], list[str]]:
@@ -72,6 +79,72 @@ def read_gemma4_towers(config: Config, hidden: int) -> tuple[dict[str, Products]
                 "of others."
             )
     return found, notes
+
+
+def read_gemma4_embedders(config: Config, hidden: int) -> tuple[dict[str, Products], list[str]]:
+    """Read how the unified Gemma 4 takes images and sounds: by a matrix each, without a tower.
+
+    Parameters
+    ----------
+    config : Config
+        That of the whole model.
+    hidden : int
+        The width of the text.
+
+    Returns
+    -------
+    towers : dict of str to Products
+    notes : list of str
+        How large image and sound are taken, where the file does not say it.
+
+    Raises
+    ------
+    BitlatheError
+        If a key looks mistyped, or a value is impossible.
+    """
+    found: dict[str, Products] = {}
+    notes: list[str] = []
+    if isinstance(config.data.get("vision_config"), dict):
+        own = config.child("vision_config")
+        found["vision"] = _patched(own, hidden)
+        if "image_size" not in own.data:
+            notes.append(
+                f"images are taken as {_IMAGE} x {_IMAGE} pixels, as the class takes any: "
+                "'image_size' in 'vision_config' is of others."
+            )
+    if isinstance(config.data.get("audio_config"), dict):
+        own = config.child("audio_config")
+        check_keys(own, _PIECE)
+        own = replace(own, defaults={**_PIECE, **own.defaults})
+        pieces = Value(channels=own.integer("audio_embed_dim"), size=(own.integer("frames"),))
+        found["audio"] = _joined(Net(), pieces, hidden)
+        if "frames" not in own.data:
+            notes.append(
+                f"sounds are taken as {_PIECES} pieces, 30 seconds: 'frames' in 'audio_config' is "
+                "of others."
+            )
+    return found, notes
+
+
+def _patched(config: Config, hidden: int) -> Products:
+    """Return the matrix of large patches and its norms (`read_gemma4_embedders`)."""
+    check_keys(config, _LARGE)
+    config = replace(config, defaults={**_LARGE, **config.defaults})
+    patch = config.integer("patch_size") * config.integer("pooling_kernel_size")
+    side, wide = config.integer("image_size"), config.integer("mm_embed_dim")
+    if side % patch:
+        raise config.error(
+            f"'image_size' is {side}; it must be a multiple of 'patch_size' times "
+            f"'pooling_kernel_size', {patch}.",
+            "image_size",
+        )
+    _only(config, "output_proj_dims", wide)
+    net, grid = Net(), side // patch
+    x = net.norm("patch_ln1", ("layer_norm",), Value(channels=3 * patch**2, size=(grid, grid)))
+    x = net.norm("patch_ln2", ("layer_norm",), net.linear("patch_dense", x, wide))
+    net.vectors += 2 * config.integer("mm_posemb_size") * wide
+    x = net.each("positions", ("add", "add"), x)
+    return _joined(net, net.norm("pos_norm", ("layer_norm",), x), hidden)
 
 
 def _joined(net: Net, x: Value, hidden: int) -> Products:

@@ -1,4 +1,4 @@
-"""Towers of sounds on Whisper's encoder: Qwen2-Audio's, Voxtral's and Qwen2.5-Omni's.
+"""Towers of sounds on Whisper's encoder: Qwen2-Audio's, Voxtral's, Qwen2.5-Omni's and Qwen3-Omni's.
 
 Structure follows the classes of these names in transformers 5.24.
 """
@@ -22,6 +22,11 @@ _AUDIO: Mapping[str, Any] = {
     "scale_embedding": False, "max_source_positions": 1500,
 }  # fmt: skip
 _WINDOWED: Mapping[str, Any] = {**_AUDIO, "n_window": 100, "output_dim": 3584, "frames": 0}
+_CHUNKED: Mapping[str, Any] = {
+    **{key: value for key, value in _AUDIO.items() if key != "encoder_layerdrop"},
+    "n_window": 50, "n_window_infer": 800, "output_dim": 3584, "conv_chunksize": 500,
+    "downsample_hidden_size": 480, "frames": 0,
+}  # fmt: skip
 _NAMES: Mapping[str, str] = {
     "hidden_size": "d_model",
     "num_hidden_layers": "encoder_layers",
@@ -106,14 +111,9 @@ def read_qwen2_5_omni_tower(config: Config, hidden: int) -> Towers:
     own = _own(config, _WINDOWED)
     if own is None:
         return {}, []
-    window, left = 2 * own.integer("n_window"), own.integer("output_dim")
+    window, left = 2 * own.integer("n_window"), _as_wide(own, hidden)
     given = own.integer("frames", least=0)
     frames = given or 2 * _even_places(own) // window * window
-    if left != hidden:
-        raise own.error(
-            f"'output_dim' is {left}, but the text is {hidden} wide; these must be the same.",
-            "output_dim",
-        )
     if not frames or frames % window or window % 4:
         raise own.error(
             f"'frames' is {frames}; it must be a multiple of {window}, twice 'n_window', which "
@@ -124,11 +124,63 @@ def read_qwen2_5_omni_tower(config: Config, hidden: int) -> Towers:
     net.vectors += 2 * left  # what stands ahead of a sound, and behind it
     x = net.pooled("avg_pooler", x, replace(x, size=(frames // 4,)))
     x = net.norm("ln_post", _NORM, x)
-    said = [] if given else [
+    return _made(net, net.linear("proj", x, left)), [] if given else [_taken(frames)]
+
+
+def read_qwen3_omni_tower(config: Config, hidden: int) -> Towers:
+    """Read the same of Qwen3-Omni: chunks of twice ``n_window`` frames through three convolutions.
+
+    Layers see ``n_window_infer`` frames at once. Parameters and results are those of
+    `read_qwen2_5_omni_tower`.
+
+    Raises
+    ------
+    BitlatheError
+        If a key looks mistyped, or a value is impossible.
+    """
+    own = _own(config, _CHUNKED)
+    if own is None:
+        return {}, []
+    chunk, window = 2 * own.integer("n_window"), own.integer("n_window_infer")
+    given, left = own.integer("frames", least=0), _as_wide(own, hidden)
+    frames = given or 2 * own.integer("max_source_positions") // window * window
+    if not frames or window % chunk or frames % window:
+        raise own.error(
+            f"'frames' is {frames}; it must be a multiple of 'n_window_infer', {window}, and this "
+            f"of twice 'n_window', {chunk}.",
+            "frames",
+        )
+    net, chunks = Net(), frames // chunk
+    x = Value(channels=1, size=(own.integer("num_mel_bins"), chunk))
+    for i in (1, 2, 3):
+        name, inner = f"conv2d{i}", own.integer("downsample_hidden_size")
+        x = net.convolution(name, x, inner, 3, stride=2, padding=1, pieces=chunks)
+        all_of_it = net.each(f"{name}.act", ("gelu",), replace(x, size=(chunks, *x.size)))
+        x = replace(all_of_it, size=x.size)
+    x = Value(channels=x.channels * x.size[0], size=(chunks * x.size[1],), origin=x.origin)
+    wide = own.integer("d_model")
+    x = net.each("positions", ("add",), net.linear("conv_out", x, wide, bias=False))
+    x = net.norm("ln_post", _NORM, _layers(own, net, x, frames // window, key_bias=True))
+    x = net.each("act", (_activation(own),), net.linear("proj1", x, wide))
+    return _made(net, net.linear("proj2", x, left)), [] if given else [_taken(frames)]
+
+
+def _taken(frames: int) -> str:
+    return (
         f"a sound is taken as {frames} frames of 10 ms, as the model takes any: 'frames' in "
         "'audio_config' is of others."
-    ]  # fmt: skip
-    return _made(net, net.linear("proj", x, left)), said
+    )
+
+
+def _as_wide(config: Config, hidden: int) -> int:
+    """Return the width that a tower leaves, which must be the text's."""
+    left = config.integer("output_dim")
+    if left != hidden:
+        raise config.error(
+            f"'output_dim' is {left}, but the text is {hidden} wide; these must be the same.",
+            "output_dim",
+        )
+    return left
 
 
 def _own(
@@ -166,19 +218,7 @@ def _encoder(
 
     ``positions``: whether it holds a table of them. Windows see nothing of each other.
     """
-    wide, heads = config.integer("d_model"), config.integer("encoder_attention_heads")
-    activation = config.get("activation_function")
-    if wide % heads:
-        raise config.error(
-            f"'encoder_attention_heads' is {heads}, which does not divide the 'd_model' of {wide}.",
-            "encoder_attention_heads",
-        )
-    if activation not in ("gelu", "relu", "silu"):
-        raise config.error(
-            f"'activation_function' is {activation!r}; it must be 'gelu', 'relu' or 'silu'.",
-            "activation_function",
-        )
-    net = Net()
+    wide, net = config.integer("d_model"), Net()
     x = Value(channels=config.integer("num_mel_bins"), size=(frames, 1))
     for i in (1, 2):  # the second one halves the frames
         name = f"conv{i}"
@@ -187,11 +227,33 @@ def _encoder(
     x = replace(x, size=(frames // 2,))
     net.vectors += frames // 2 * wide * positions
     x = net.each("positions", ("add",), x)
+    return net, _layers(config, net, x, windows)
+
+
+def _activation(config: Config) -> str:
+    activation = config.get("activation_function")
+    if activation not in ("gelu", "relu", "silu"):
+        raise config.error(
+            f"'activation_function' is {activation!r}; it must be 'gelu', 'relu' or 'silu'.",
+            "activation_function",
+        )
+    return str(activation)
+
+
+def _layers(config: Config, net: Net, x: Value, windows: int, *, key_bias: bool = False) -> Value:
+    """Return what the encoder's layers leave; ``windows`` see nothing of each other."""
+    wide, heads = config.integer("d_model"), config.integer("encoder_attention_heads")
+    activation = _activation(config)
+    if wide % heads:
+        raise config.error(
+            f"'encoder_attention_heads' is {heads}, which does not divide the 'd_model' of {wide}.",
+            "encoder_attention_heads",
+        )
     for i in range(config.integer("encoder_layers")):
         where = f"layers.{i}"
         normed = net.norm(f"{where}.self_attn_layer_norm", _NORM, x)
         query, key, value = (
-            net.linear(f"{where}.self_attn.{name}_proj", normed, wide, bias=name != "k")
+            net.linear(f"{where}.self_attn.{name}_proj", normed, wide, bias=key_bias or name != "k")
             for name in ("q", "k", "v")
         )
         mix = net.attention(f"{where}.self_attn", query, key, value, heads, windows)
@@ -199,6 +261,6 @@ def _encoder(
         x = net.each(f"{where}.self_attn.add", ("add",), out, x)
         normed = net.norm(f"{where}.final_layer_norm", _NORM, x)
         inner = net.linear(f"{where}.fc1", normed, config.integer("encoder_ffn_dim"))
-        inner = net.each(f"{where}.act", (str(activation),), inner)
+        inner = net.each(f"{where}.act", (activation,), inner)
         x = net.each(f"{where}.add", ("add",), net.linear(f"{where}.fc2", inner, wide), x)
-    return net, x
+    return x

@@ -10,13 +10,14 @@ from ..families.towers import TOWERS, Join, Tower
 from ..products import Products
 from ..transformer import Head, Matrix, Transformer
 from .gemma3n_towers import read_gemma3n_towers
-from .gemma4_towers import read_gemma4_towers
+from .gemma4_towers import read_gemma4_embedders, read_gemma4_towers
 from .image_attention import read_tiled_tower
 from .images import merged_grid
 from .keys import check_keys
 from .sound_towers import (
     read_qwen2_5_omni_tower,
     read_qwen2_audio_tower,
+    read_qwen3_omni_tower,
     read_voxtral_tower,
 )
 from .transformer import read_transformer
@@ -193,6 +194,39 @@ def _folded(config: Config, tower: Tower, shape: Transformer, text: Transformer)
     )
 
 
+def _unshuffled(config: Config, tower: Tower, shape: Transformer, text: Transformer) -> Transformer:
+    many = _square(config, "downsample_factor", 2, shape)
+    rows, wide = _patches(shape) // many, shape.hidden * many
+    inner = config.integer("projector_hidden_size", default=2560)
+    bias = config.flag("projector_bias", default=True)
+    normed = config.flag("projector_use_layernorm", default=True)
+    return _joined(
+        shape,
+        _matrix("linear_1", inner, wide, rows=rows, bias=bias, stage="head:join"),
+        _matrix("linear_2", text.hidden, inner, rows=rows, bias=bias, stage="tail:join"),
+        vectors=2 * wide * normed,
+    )
+
+
+def _downsampled(
+    config: Config, tower: Tower, shape: Transformer, text: Transformer
+) -> Transformer:
+    many = _square(config, "spatial_merge_size", 2, shape)
+    rows, left = _patches(shape) // many, config.integer("out_hidden_size")
+    inner, joint = config.integer("intermediate_size"), shape.hidden * many
+    sizes = {"proj": (left, left), "gate_proj": (inner, left), "up_proj": (inner, left)}
+    sizes["down_proj"] = (left, inner)
+    return _joined(
+        shape,
+        _matrix("downsample", left, joint, rows=rows, bias=True, stage="head:merger"),
+        *(
+            _matrix(f"merger_{name}", *of, rows=rows, stage="tail:merger")
+            for name, of in sizes.items()
+        ),
+        vectors=2 * left,
+    )
+
+
 def _pooled(config: Config, tower: Tower, shape: Transformer, text: Transformer) -> Transformer:
     rows = config.integer("mm_tokens_per_image", default=256)
     head = _matrix("projector", text.hidden, shape.hidden, rows=rows)
@@ -258,19 +292,27 @@ def _adapted(config: Config, tower: Tower, shape: Transformer, text: Transformer
 LISTED: Mapping[str, Callable[[Config, int], tuple[dict[str, Products], list[str]]]] = {
     "gemma3n": read_gemma3n_towers,
     "gemma4": read_gemma4_towers,
+    "gemma4_unified": read_gemma4_embedders,
     "qwen2_audio": read_qwen2_audio_tower,
     "qwen2_5_omni_thinker": read_qwen2_5_omni_tower,
+    "qwen3_omni_moe_thinker": read_qwen3_omni_tower,
     "voxtral": read_voxtral_tower,
 }
 """Readers of towers that are lists of products."""
 _DEEP = "deepstack_visual_indexes"
-_OF_TOWER = ("patched", "adapted")  # joins that are read from the tower's configuration
+_OF_TOWER = (
+    "patched",
+    "adapted",
+    "downsampled",
+)  # joins that are read from the tower's configuration
 _Joining = Callable[[Config, Tower, Transformer, Transformer], Transformer]
 _JOINED: Mapping[Join, _Joining] = {
     "two": _two,
     "one": _one,
     "shuffled": _shuffled,
     "folded": _folded,
+    "unshuffled": _unshuffled,
+    "downsampled": _downsampled,
     "pooled": _pooled,
     "merged": _merged,
     "patched": _patched,

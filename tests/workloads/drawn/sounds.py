@@ -1,6 +1,7 @@
 """Write what classes of transformers make of an image and of a sound on their way to the text.
 
-Gemma 3n, Gemma 4, Qwen2-Audio, Voxtral, Qwen2.5-Omni; images of InternVL and LLaVA-OneVision.
+Gemma 3n, Gemma 4, Qwen2-Audio, Voxtral, Qwen2.5-Omni, Qwen3-Omni; images of InternVL,
+LLaVA-OneVision, GLM-4V and LFM2-VL.
 
 Needs transformers 5.24, timm 1.0 and torch, which are no dependencies of the tests:
 
@@ -20,14 +21,24 @@ from transformers import (
     Gemma3nForConditionalGeneration,
     Gemma4Config,
     Gemma4ForConditionalGeneration,
+    Gemma4UnifiedConfig,
+    Gemma4UnifiedForConditionalGeneration,
+    Glm4vConfig,
+    Glm4vForConditionalGeneration,
+    Glm4vMoeConfig,
+    Glm4vMoeForConditionalGeneration,
     InternVLConfig,
     InternVLForConditionalGeneration,
+    Lfm2VlConfig,
+    Lfm2VlForConditionalGeneration,
     LlavaOnevisionConfig,
     LlavaOnevisionForConditionalGeneration,
     Qwen2_5OmniThinkerConfig,
     Qwen2_5OmniThinkerForConditionalGeneration,
     Qwen2AudioConfig,
     Qwen2AudioForConditionalGeneration,
+    Qwen3OmniMoeThinkerConfig,
+    Qwen3OmniMoeThinkerForConditionalGeneration,
     VoxtralConfig,
     VoxtralForConditionalGeneration,
 )
@@ -161,6 +172,96 @@ EYE_SIGLIP = {**EYE, "model_type": "siglip_vision_model", "vision_use_head": Fal
 CONFIGS_ONE = {"llava_onevision-0": {"text_config": TEXT_QWEN, "vision_config": EYE_SIGLIP}}
 
 
+TEXT_GLM = {
+    "model_type": "glm4v_text", "hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 80,
+    "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 48,
+    "pad_token_id": 0,
+    "rope_parameters": {
+        "rope_theta": 1e4, "rope_type": "default", "mrope_section": [2, 1, 1],
+        "partial_rotary_factor": 0.5,
+    },
+}  # fmt: skip
+EYE_GLM = {
+    "model_type": "glm4v_vision", "depth": 2, "hidden_size": 24, "num_heads": 3, "image_size": 40, "patch_size": 5,
+    "out_hidden_size": 32, "intermediate_size": 56,
+}  # fmt: skip
+CONFIGS_GLM = {
+    "glm4v-0": {"text_config": TEXT_GLM, "vision_config": EYE_GLM},
+    "glm4v-1": {
+        "text_config": TEXT_GLM,
+        "vision_config": {
+            **EYE_GLM, "attention_bias": True, "spatial_merge_size": 4, "in_channels": 2,
+            "temporal_patch_size": 1,
+        },
+    },
+}  # fmt: skip
+CONFIGS_GLM_MOE = {
+    "glm4v_moe-0": {
+        "text_config": {
+            **TEXT_GLM, "model_type": "glm4v_moe_text", "n_routed_experts": 4, "head_dim": 16,
+            "num_experts_per_tok": 2, "moe_intermediate_size": 16, "n_shared_experts": 1,
+        },
+        "vision_config": {**EYE_GLM, "model_type": "glm4v_moe_vision"},
+    },
+}  # fmt: skip
+CONFIGS_OMNI3 = {
+    "qwen3_omni_moe_thinker-0": {
+        "text_config": {
+            "model_type": "qwen3_omni_moe_text", "hidden_size": 32, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 80, "head_dim": 8,
+            "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
+            "mlp_only_layers": [0], "intermediate_size": 40,
+        },
+        "vision_config": {
+            "model_type": "qwen3_omni_moe_vision_encoder", "depth": 3, "hidden_size": 32,
+            "num_heads": 4, "intermediate_size": 48, "patch_size": 4, "out_hidden_size": 32,
+            "num_position_embeddings": 16, "deepstack_visual_indexes": [0, 1], "image_size": 32,
+        },
+        "audio_config": {
+            "num_mel_bins": 20, "encoder_layers": 2, "encoder_attention_heads": 2, "d_model": 24,
+            "encoder_ffn_dim": 40, "max_source_positions": 64, "n_window": 50,
+            "n_window_infer": 200, "output_dim": 32, "downsample_hidden_size": 6, "frames": 400,
+        },
+    },
+}  # fmt: skip
+TEXT_LFM = {
+    "model_type": "lfm2", "hidden_size": 32, "num_hidden_layers": 3, "vocab_size": 80,
+    "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 48,
+    "full_attn_idxs": [1], "block_multiple_of": 8,
+}  # fmt: skip
+EYE_LFM = {
+    "model_type": "siglip2_vision_model", "hidden_size": 24, "num_hidden_layers": 2,
+    "num_attention_heads": 3, "intermediate_size": 40, "patch_size": 4, "num_patches": 36,
+    "image_size": 24,
+}  # fmt: skip
+CONFIGS_LFM = {
+    "lfm2_vl-0": {
+        "text_config": TEXT_LFM, "projector_hidden_size": 40,
+        "vision_config": {**EYE_LFM, "vision_use_head": False},
+    },
+    "lfm2_vl-1": {
+        "text_config": TEXT_LFM, "projector_hidden_size": 28, "downsample_factor": 3,
+        "projector_bias": False, "projector_use_layernorm": False, "tie_word_embeddings": False,
+        "vision_config": EYE_LFM,
+    },
+}  # fmt: skip
+TEXT_ONE = {
+    "model_type": "gemma4_unified_text", "hidden_size": 32, "num_hidden_layers": 3,
+    "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 48, "head_dim": 16,
+    "global_head_dim": 16, "vocab_size": 80, "pad_token_id": 0,
+}  # fmt: skip
+CONFIGS_UNIFIED = {
+    "gemma4_unified-0": {
+        "text_config": TEXT_ONE,
+        "vision_config": {
+            "patch_size": 4, "pooling_kernel_size": 2, "mm_embed_dim": 24, "mm_posemb_size": 12,
+            "output_proj_dims": 24, "image_size": 48,
+        },
+        "audio_config": {"audio_embed_dim": 20, "frames": 11},
+    },
+}  # fmt: skip
+
+
 def parameters(model: torch.nn.Module) -> int:
     """Return the elements of a model's parameters."""
     return sum(each.numel() for each in model.parameters())
@@ -232,6 +333,80 @@ def truth_one(given: dict[str, Any]) -> dict[str, int]:
         "vision_macs": counted(
             lambda: inner.multi_modal_projector(inner.vision_tower(pixels).last_hidden_state)
         ),
+    }
+
+
+def truth_omni3(given: dict[str, Any]) -> dict[str, int]:
+    """Return the same of what understands in Qwen3-Omni."""
+    own = json.loads(json.dumps(given))
+    side, frames = own["vision_config"].pop("image_size"), own["audio_config"].pop("frames")
+    config = Qwen3OmniMoeThinkerConfig(**own)
+    image, sound = config.vision_config, config.audio_config
+    for part in (config, config.text_config, image, sound):
+        part._attn_implementation = "eager"
+    inner = Qwen3OmniMoeThinkerForConditionalGeneration(config).eval()
+    grid = side // image.patch_size
+    elements = image.in_channels * image.temporal_patch_size * image.patch_size**2
+    pixels, places = torch.zeros(grid**2, elements), torch.tensor([[1, grid, grid]])
+    heard, lengths = torch.zeros(sound.num_mel_bins, frames), torch.tensor([frames])
+    model = inner.model
+    return {
+        "parameters": parameters(inner),
+        "vision_macs": counted(lambda: model.visual(pixels, grid_thw=places)),
+        "audio_macs": counted(lambda: model.audio_tower(heard, feature_lens=lengths)),
+    }
+
+
+def truth_glm(given: dict[str, Any]) -> dict[str, int]:
+    """Return the same of GLM-4V, with and without experts."""
+    experts = given["text_config"]["model_type"] == "glm4v_moe_text"
+    made = (Glm4vMoeConfig, Glm4vMoeForConditionalGeneration)
+    make, kind = made if experts else (Glm4vConfig, Glm4vForConditionalGeneration)
+    config = make(**json.loads(json.dumps(given)))
+    own = config.vision_config
+    own._attn_implementation = "eager"
+    model = kind(config).eval()
+    side = own.image_size // own.patch_size
+    elements = own.in_channels * own.temporal_patch_size * own.patch_size**2
+    pixels, grid = torch.zeros(side**2, elements), torch.tensor([[1, side, side]])
+    return {
+        "parameters": parameters(model),
+        "vision_macs": counted(lambda: model.model.visual(pixels, grid_thw=grid)),
+    }
+
+
+def truth_lfm(given: dict[str, Any]) -> dict[str, int]:
+    """Return the same of LFM2-VL, whose class resizes positions by a product, which is left out."""
+    own = json.loads(json.dumps(given))
+    side = own["vision_config"].pop("image_size")
+    config = Lfm2VlConfig(**own)
+    config.vision_config._attn_implementation = "eager"
+    model = Lfm2VlForConditionalGeneration(config).eval()
+    patch = config.vision_config.patch_size
+    grid = side // patch
+    pixels, shapes = torch.zeros(1, grid**2, 3 * patch**2), torch.tensor([[grid, grid]])
+    seen = torch.ones(1, grid**2, dtype=torch.long)
+    resized = grid**2 * config.vision_config.num_patches * config.vision_config.hidden_size
+    macs = counted(lambda: model.model.get_image_features(pixels, shapes, seen))
+    return {"parameters": parameters(model), "vision_macs": macs - resized}
+
+
+def truth_unified(given: dict[str, Any]) -> dict[str, int]:
+    """Return the same of the unified Gemma 4: a matrix for patches, one for pieces of sound."""
+    own = json.loads(json.dumps(given))
+    side, frames = own["vision_config"].pop("image_size"), own["audio_config"].pop("frames")
+    config = Gemma4UnifiedConfig(**own)
+    image = config.vision_config
+    model = Gemma4UnifiedForConditionalGeneration(config).eval()
+    patch = image.patch_size * image.pooling_kernel_size
+    grid = torch.arange(side // patch)
+    places = torch.stack(torch.meshgrid(grid, grid, indexing="xy"), -1).reshape(1, -1, 2)
+    pixels = torch.zeros(1, places.shape[1], 3 * patch**2)
+    heard = torch.zeros(1, frames, config.audio_config.audio_embed_dim)
+    return {
+        "parameters": parameters(model),
+        "vision_macs": counted(lambda: model.model.embed_vision(pixels, places)),
+        "audio_macs": counted(lambda: model.model.embed_audio(heard)),
     }
 
 
@@ -309,9 +484,14 @@ KINDS = (
     ("qwen2_audio", CONFIGS_QWEN, truth_qwen),
     ("voxtral", CONFIGS_VOXTRAL, truth_voxtral),
     ("qwen2_5_omni_thinker", CONFIGS_OMNI, truth_omni),
+    ("qwen3_omni_moe_thinker", CONFIGS_OMNI3, truth_omni3),
     ("internvl", CONFIGS_INTERN, truth_intern),
     ("internvl_chat", CONFIGS_CHAT, truth_chat),
     ("llava_onevision", CONFIGS_ONE, truth_one),
+    ("glm4v", CONFIGS_GLM, truth_glm),
+    ("glm4v_moe", CONFIGS_GLM_MOE, truth_glm),
+    ("lfm2_vl", CONFIGS_LFM, truth_lfm),
+    ("gemma4_unified", CONFIGS_UNIFIED, truth_unified),
 )
 
 if __name__ == "__main__":
