@@ -39,8 +39,8 @@ class Tower:
         ``scale_factor`` patches that become one token (``shuffled``); two with biases behind a norm
         of the square that ``downsample_ratio`` makes one token of (``folded``), or of one of
         ``downsample_factor`` patches, the first as wide as ``projector_hidden_size``
-        (``unshuffled``); a convolution that makes one of a square of ``spatial_merge_size`` patches,
-        a matrix and a norm, and a gated MLP (``downsampled``); one behind a norm
+        (``unshuffled``); a convolution that makes one of a square of ``spatial_merge_size``
+        patches, a matrix and a norm, and a gated MLP (``downsampled``); one behind a norm
         and the mean of patches, ``mm_tokens_per_image`` of them (``pooled``); two, behind a norm
         and a matrix that makes one of a square of ``spatial_merge_size`` patches (``merged``); two
         behind a norm, the first as wide as such a square, and the same for each layer that

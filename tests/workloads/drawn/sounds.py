@@ -182,8 +182,8 @@ TEXT_GLM = {
     },
 }  # fmt: skip
 EYE_GLM = {
-    "model_type": "glm4v_vision", "depth": 2, "hidden_size": 24, "num_heads": 3, "image_size": 40, "patch_size": 5,
-    "out_hidden_size": 32, "intermediate_size": 56,
+    "model_type": "glm4v_vision", "depth": 2, "hidden_size": 24, "num_heads": 3,
+    "image_size": 40, "patch_size": 5, "out_hidden_size": 32, "intermediate_size": 56,
 }  # fmt: skip
 CONFIGS_GLM = {
     "glm4v-0": {"text_config": TEXT_GLM, "vision_config": EYE_GLM},
