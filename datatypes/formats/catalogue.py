@@ -396,7 +396,7 @@ _METHOD = "it is a method, not a format: bl.calibrate(w, x,"
 _METHODS = (
     *("gptq", "awq", "smoothquant", "hadamard", "orthogonal", "llm_int8", "dgq", "zeroquant_fp"),
     *("shiftadd", "llm_fp4", "easyquant", "spqr", "adadim", "finequant", "nupes", "compander"),
-    *("lq_lora", "any4", "vptq", "bitstack"),
+    *("lq_lora", "any4", "jlcm", "vptq", "bitstack"),
 )
 # names that say too little, or mean what is written otherwise: what may be meant
 UNCLEAR: dict[str, str] = {

@@ -62,40 +62,101 @@ def looked_up(weights: Reals, importance: Reals, options: Any4Options) -> Lookup
     BitlatheError
         Raised if a minimum, a scale or an entry is beyond fp16.
     """
-    from ..kernels.searches.clusters import best_means, nearest_entries
-
-    starts = np.arange(ceil_div(weights.shape[1], options.group)) * options.group
-    low = np.minimum.reduceat(weights, starts, axis=1)
-    high = np.maximum.reduceat(weights, starts, axis=1)
-    minima = _half(low)
-    scales = _half((high - low) / ((1 << options.bits) - 1))
-    place = np.arange(weights.shape[1]) // options.group
-    wide, shift = scales.astype(np.float64)[:, place], minima.astype(np.float64)[:, place]
-    scaled = np.divide(weights - shift, wide, out=np.zeros_like(weights), where=wide > 0)
-    costs = np.square(wide) * importance
-    costs[costs.sum(axis=1) == 0] = 1  # nothing says which elements matter
-    order = np.argsort(scaled, axis=1, kind="stable")
-    means = np.zeros((len(weights), 1 << options.bits))
-    best_means(
-        np.take_along_axis(scaled, order, axis=1), np.take_along_axis(costs, order, axis=1), means
-    )
-    books = np.sort(_half(means), axis=1)
-    codes = np.zeros(weights.shape, np.uint8)
-    nearest_entries(scaled, books.astype(np.float64), codes)
-    return LookupWeights(
-        shape=weights.shape,
-        bits=options.bits,
-        group=options.group,
-        codes=codes,
-        books=books,
-        scales=scales,
-        minima=minima,
-    )
+    found = Ranged.of(weights, importance, options)
+    return found.coded(half(found.best_books(options.bits)))
 
 
-def _half(x: Reals) -> NDArray[np.float16]:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ranged:
+    """Weights whose groups are brought to one range, and what an element's error costs.
+
+    Attributes
+    ----------
+    elements, costs : (outputs, inputs) float64
+        Numbers from 0 to 2**bits - 1, but for roundings of the scale; scale squared times mean
+        square of the input.
+    scales, minima : (outputs, groups) float16
+    group : int
+    """
+
+    elements: Reals
+    costs: Reals
+    scales: NDArray[np.float16]
+    minima: NDArray[np.float16]
+    group: int
+
+    @classmethod
+    def of(cls, weights: Reals, importance: Reals, options: Any4Options) -> "Ranged":
+        """Shift and scale the groups of (outputs, inputs) weights under (inputs,) importance.
+
+        Raises
+        ------
+        BitlatheError
+            Raised if a minimum or a scale is beyond fp16.
+        """
+        starts = np.arange(ceil_div(weights.shape[1], options.group)) * options.group
+        low = np.minimum.reduceat(weights, starts, axis=1)
+        high = np.maximum.reduceat(weights, starts, axis=1)
+        minima = half(low)
+        scales = half((high - low) / ((1 << options.bits) - 1))
+        place = np.arange(weights.shape[1]) // options.group
+        wide, shift = scales.astype(np.float64)[:, place], minima.astype(np.float64)[:, place]
+        elements = np.divide(weights - shift, wide, out=np.zeros_like(weights), where=wide > 0)
+        costs = np.square(wide) * importance
+        costs[costs.sum(axis=1) == 0] = 1  # nothing says which elements matter
+        return cls(
+            elements=elements, costs=costs, scales=scales, minima=minima, group=options.group
+        )
+
+    def best_books(self, bits: int) -> Reals:
+        """Return the (outputs, 2**bits) books of least error, ascending."""
+        from ..kernels.searches.clusters import best_means
+
+        order = np.argsort(self.elements, axis=1, kind="stable")
+        means = np.zeros((len(order), 1 << bits))
+        best_means(
+            np.take_along_axis(self.elements, order, axis=1),
+            np.take_along_axis(self.costs, order, axis=1),
+            means,
+        )
+        return means
+
+    def nearest(self, books: Reals) -> NDArray[np.uint8]:
+        """Return the (outputs, inputs) places of the nearest entries of (outputs, k) books."""
+        from ..kernels.searches.clusters import nearest_entries
+
+        codes = np.zeros(self.elements.shape, np.uint8)
+        nearest_entries(self.elements, np.ascontiguousarray(books), codes)
+        return codes
+
+    def coded(
+        self, books: NDArray[np.float16], shelf: NDArray[np.int32] | None = None
+    ) -> LookupWeights:
+        """Return the weights in (outputs, k) books, or in the (books, k) that a shelf names."""
+        books = np.sort(books, axis=1)
+        own = books if shelf is None else books[shelf]
+        return LookupWeights(
+            shape=self.elements.shape,
+            bits=books.shape[1].bit_length() - 1,
+            group=self.group,
+            codes=self.nearest(own.astype(np.float64)),
+            books=books,
+            scales=self.scales,
+            minima=self.minima,
+            shelf=shelf,
+        )
+
+
+def half(x: Reals) -> NDArray[np.float16]:
+    """Return (...) numbers in fp16.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if one is beyond it.
+    """
     with np.errstate(over="ignore"):
         found = x.astype(np.float16)
     if not np.isfinite(found).all():
-        raise BitlatheError("weights: any4's minima and scales are fp16, whose largest is 65504")
+        raise BitlatheError("weights: minima, scales and books are fp16, whose largest is 65504")
     return found

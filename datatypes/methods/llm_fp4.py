@@ -3,7 +3,7 @@
 LLM-FP4 (arXiv 2310.16836): a q-bit float has E exponent bits and a real bias, which is a real
 scale: one for each output of the weights, one for all inputs. Inputs of small channels are raised
 by a power of two, 2^0 to 2^(2^E - 1), which the weights take back (the pre-shifted exponent bias),
-towards the largest input or a power of two below it. Format and range of weights and inputs are
+towards the largest input or less. Format and range of weights and inputs are
 searched in turn by the squared error of the outputs. The paper tries biases from 0.01 to 1.2 of
 the first one, which ends where that is 0 or less; here ranges from 2^-1.2 to 2^0.2 of the largest
 value. Searches are in float32.
@@ -29,7 +29,7 @@ from .task import Reals, Task, positive_scales
 
 Singles = NDArray[np.float32]
 EXPONENTS = np.arange(-6, 2) / 5  # of two, the shares of the range that are tried
-LOWER = range(4)  # powers of two below the largest input to which channels are raised
+LOWER = (0.0, 0.5, 1.0, 2.0)  # of two, how far below the largest input channels are raised to
 ROUNDS_MAX = 20
 _FLOAT = re.compile(r"fp(\d+)_e(\d+)m(\d+)")
 
@@ -40,13 +40,14 @@ class Shift:
 
     Attributes
     ----------
-    exponent_bits, lower : int
+    exponent_bits : int
+    lower : float
         See `exponents_of`.
     steps : (inputs,) int64
     """
 
     exponent_bits: int
-    lower: int
+    lower: float
     steps: NDArray[np.int64]
 
 
@@ -96,7 +97,7 @@ def floats_like(scheme: Scheme) -> dict[int, Scheme]:
     return found
 
 
-def exponents_of(activations: Reals, exponent_bits: int, lower: int = 0) -> NDArray[np.int64]:
+def exponents_of(activations: Reals, exponent_bits: int, lower: float = 0) -> NDArray[np.int64]:
     """Return the (inputs,) powers of two, from 0 to 2^E - 1, by which small channels are raised.
 
     Parameters
@@ -104,8 +105,8 @@ def exponents_of(activations: Reals, exponent_bits: int, lower: int = 0) -> NDAr
     activations : (tokens, inputs) float64
     exponent_bits : int
         E.
-    lower : int
-        Powers of two below the largest value to which channels are raised; larger ones stay.
+    lower : float
+        How many powers of two below the largest value channels are raised to; larger ones stay.
     """
     size = np.abs(activations).max(axis=0)
     top, most = float(size.max()) / 2.0**lower, (1 << exponent_bits) - 1

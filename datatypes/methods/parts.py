@@ -149,7 +149,7 @@ class VectorWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LookupWeights:
-    """A matrix of codes in a book for each output, under scales and minima of groups of inputs.
+    """A matrix of codes in books of its outputs, under scales and minima of groups of inputs.
 
     Attributes
     ----------
@@ -158,10 +158,12 @@ class LookupWeights:
     bits, group : int
         Of a code; inputs that share a scale, the last group may be short.
     codes : (outputs, inputs) uint8
-    books : (outputs, 2**bits) float16
-        Ascending.
+    books : (outputs or fewer, 2**bits) float16
+        Each ascending.
     scales, minima : (outputs, groups) float16
         An element is entry x scale + minimum.
+    shelf : (outputs,) int32 or None
+        The book of each output, where several share one; None: each has its own.
     """
 
     shape: tuple[int, ...]
@@ -171,22 +173,25 @@ class LookupWeights:
     books: NDArray[np.float16]
     scales: NDArray[np.float16]
     minima: NDArray[np.float16]
+    shelf: NDArray[np.int32] | None = None
 
     @property
     def widths(self) -> dict[str, int]:
-        """Bits of a code."""
-        return {"codes": self.bits}
+        """Bits of a code, and of the number of a book."""
+        return {"codes": self.bits, "shelf": bits_of_index(len(self.books))}
 
     @property
     def total_bits(self) -> int:
-        """Stored bits: codes, books, scales and minima."""
+        """Stored bits: codes, books, scales and minima, and which book is an output's."""
         beside = self.books.size + self.scales.size + self.minima.size
-        return self.codes.size * self.bits + FP16_BITS * beside
+        told = 0 if self.shelf is None else len(self.shelf) * self.widths["shelf"]
+        return self.codes.size * self.bits + FP16_BITS * beside + told
 
     def matrix(self) -> Reals:
         """Return the (outputs, inputs) matrix."""
         place = np.arange(self.shape[1]) // self.group
-        entries = np.take_along_axis(self.books, self.codes.astype(np.int64), axis=1)
+        books = self.books if self.shelf is None else self.books[self.shelf]
+        entries = np.take_along_axis(books, self.codes.astype(np.int64), axis=1)
         scaled = entries.astype(np.float64) * self.scales.astype(np.float64)[:, place]
         return np.asarray(scaled + self.minima.astype(np.float64)[:, place])
 

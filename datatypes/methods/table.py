@@ -12,6 +12,7 @@ from .bitstack import BitstackOptions, bitstack
 from .curves import CompanderOptions, NupesOptions, compander, nupes, uniform
 from .gptq import GptqOptions
 from .granularity import AdadimOptions, FinequantOptions, adadim, both_ways, by_columns, finequant
+from .jlcm import JlcmOptions, jlcm
 from .layer import QuantizedLinear, rounded
 from .llm_fp4 import LlmFp4Options, is_float, llm_fp4
 from .lq_lora import LqLoraOptions, lq_lora
@@ -238,6 +239,15 @@ _LISTED = (
         source="arXiv 2507.04610",
         find=any4,
         options=Any4Options,
+        scheme="int4_asym@g128",
+        own_codes=True,
+    ),
+    Method(
+        name="jlcm",
+        summary="groups brought to one range, books that outputs alike share, learned with them",
+        source="JLCM",
+        find=jlcm,
+        options=JlcmOptions,
         scheme="int4_asym@g128",
         own_codes=True,
     ),

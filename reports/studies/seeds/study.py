@@ -197,8 +197,12 @@ def wide_bits(layer: QuantizedLinear, width: int = WIDTH) -> float:
     elif isinstance(weights, QuantizedTensor):
         found = float(weights.scheme.total_bits(width, width)) / square
     else:
-        beside = (1 << weights.bits) + 2 * ceil_div(width, weights.group)  # of an output
-        found = weights.bits + 16 * beside / width
+        shared = weights.shelf is not None
+        books = len(weights.books) if shared else width
+        told = width * weights.widths["shelf"] if shared else 0
+        ranges = 2 * ceil_div(width, weights.group) * width
+        beside = 16 * ((books << weights.bits) + ranges) + told
+        found = weights.bits + beside / square
     if layer.outliers is not None:  # inputs apart are not among the codes
         kept = len(layer.outliers) / layer.inputs
         found += kept * (16 - found + bits_of_index(width) / width)

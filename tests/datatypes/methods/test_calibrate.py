@@ -29,7 +29,10 @@ SCHEMES = (
     "fp4_e2m1@g16/m2",
     "fp4_e2m1@g16/pot_ceil",
 )
-YEAR = ("razer", "nvfp4_4over6", "hif4", "m2xfp", "q4_k")  # blocks of 256 inputs at most
+YEAR = (  # blocks of 256 inputs at most
+    "razer", "nvfp4_4over6", "nvif4", "hif4", "m2xfp", "mxfp4_plus",
+    "q2_k", "q3_k", "q4_0", "q4_k", "q6_k", "iq4_nl",
+)  # fmt: skip
 # whose layers are in another scheme than the one that is asked for: turned groups, bent grids, ...
 OTHER_SCHEMES = ("adadim", "finequant", "nupes", "compander", "llm_fp4")
 TOKENS, OUTPUTS, INPUTS = 40, 8, 32
@@ -73,17 +76,29 @@ def test_never_worse_than_plain_rounding_in_the_outputs(method, scheme):
         assert x @ found.dequantize().T == pytest.approx(found.forward(x), rel=1e-9, abs=1e-9)
 
 
+FEW = {
+    "lq_lora": {"rounds": 1, "rank": 2},
+    "awq": {"alphas": (0, 0.5), "clips": (1, 0.8)},
+    "smoothquant": {"alphas": (0.5,)},
+}
+
+
 @pytest.mark.parametrize("scheme", YEAR)
 def test_formats_of_the_year_go_with_methods_too(scheme):
     random = np.random.default_rng(3)
     w, x = random.normal(size=(2, 256)).astype(np.float32), random.normal(size=(24, 256))
     x[:, 5] *= 20
-    for method in ("gptq", "awq", "smoothquant", "hadamard", "llm_int8", "easyquant", "spqr",
-                   "lq_lora"):  # fmt: skip
-        options = {"rounds": 2, "rank": 2} if method == "lq_lora" else {}
-        found = calibrate(w, x, method, scheme, activation_scheme="none", **options)
-        assert found.relative_error <= found.rounded_error
-        assert str(found.tensor.scheme) == str(Scheme.parse(scheme))
+    for method, row in METHODS.items():
+        if row.own_codes:
+            continue
+        if not goes(method, scheme):
+            with pytest.raises(BitlatheError, match=f"{method} does not go with"):
+                calibrate(w, x, method, scheme)
+            continue
+        found = calibrate(w, x, method, scheme, activation_scheme="none", **FEW.get(method, {}))
+        assert found.relative_error <= found.rounded_error or row.trades_bits
+        if method not in OTHER_SCHEMES:
+            assert str(found.tensor.scheme) == str(Scheme.parse(scheme))
 
 
 def test_the_page_says_which_schemes_each_method_refuses():
@@ -109,6 +124,7 @@ def test_the_page_says_which_schemes_each_method_refuses():
         ("lq_lora", "int4@g16", "none"),
         ("vptq", "int2_asym@g16", "none"),
         ("any4", "int4_asym@g16", "none"),
+        ("jlcm", "int4_asym@g16", "none"),
         ("spqr", "uint3@g16/fp16~fp16", "none"),
         ("bitstack", "int4@g16", "none"),
     ],
@@ -156,23 +172,80 @@ def test_forward_of_integers_is_the_integer_product_times_its_scales():
             assert found.forward(x)[t, n] == pytest.approx(exact, rel=1e-12)
 
 
-def test_degenerate_layers_are_calibrated():
+def spoilt(how):
+    """Return a layer's weights and inputs with one thing wrong."""
     w, x = layer()
-    w[:, :16] = 0  # whole groups of zeros
-    x[:, 20] = 3.0  # a constant input
-    x[:, 21] = 0.0  # one that is never there
-    x[:, 22] = x[:, 23]  # two that are the same
-    for method in METHODS:
-        scheme = str(METHODS[method].scheme)
-        free = METHODS[method].own_codes or METHODS[method].trades_bits
-        few = x[:3]  # tokens than inputs
-        for part in (
-            calibrate(w, x, method, scheme),
-            calibrate(w, few, method, scheme),
-            calibrate(w[:1], x[:1], method, scheme),
-        ):
-            assert np.isfinite(part.relative_error)
-            assert part.relative_error <= part.rounded_error or free
+    if how == "zero groups":
+        w[:, :16] = 0
+    elif how == "a zero output":
+        w[3] = 0
+    elif how == "constant weights":
+        w[:] = 1
+    elif how == "zero weights":
+        w[:] = 0
+    elif how == "constant channel":
+        x[:, 20] = 3
+    elif how == "constant inputs":
+        x[:] = 3
+    elif how == "zero channels":
+        x[:, :16] = 0
+    elif how == "zero inputs":
+        x[:] = 0
+    elif how == "twin channels":
+        x[:, 1::2] = x[:, ::2]
+    elif how == "rank one":
+        x = np.outer(x[:, 0], np.linspace(-1, 2, INPUTS))
+    elif how == "fewer tokens than inputs":
+        x = x[:3]
+    elif how == "one token":
+        x = x[:1]
+    else:
+        raise KeyError(how)
+    return w, x
+
+
+SPOILT = (
+    "zero groups", "a zero output", "constant weights", "constant channel", "constant inputs",
+    "zero channels", "twin channels", "rank one", "fewer tokens than inputs", "one token",
+)  # fmt: skip
+QUICK = {"lq_lora": {"rank": 2, "rounds": 3}, "llm_fp4": {"rounds": 1}, "vptq": {"entries": 8}}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.filterwarnings("error")
+def test_layers_with_little_to_go_by_are_calibrated(method, how):
+    """Every method, every flaw: finite, no worse than rounding, and the same on new inputs."""
+    w, x = spoilt(how)
+    found = calibrate(w, x, method, **QUICK.get(method, {}))
+    free = METHODS[method].own_codes or METHODS[method].trades_bits
+    assert np.isfinite(found.relative_error)
+    assert found.relative_error <= found.rounded_error or free
+    fresh = np.random.default_rng(9).normal(size=(4, INPUTS))
+    assert np.isfinite(found.forward(fresh)).all()
+    if METHODS[method].activation_scheme == "none":
+        assert fresh @ found.dequantize().T == pytest.approx(found.forward(fresh), abs=1e-9)
+
+
+@pytest.mark.parametrize("how", ["zero weights", "zero inputs"])
+@pytest.mark.parametrize("method", METHODS)
+def test_layers_with_nothing_to_go_by_are_refused(method, how):
+    with pytest.raises(BitlatheError, match="activations: the layer's outputs on them are all 0"):
+        calibrate(*spoilt(how), method)
+
+
+def test_tokens_that_do_not_tell_inputs_apart_need_damping():
+    """Of each method that inverts a Hessian."""
+    damped = {m for m, row in METHODS.items() if "damping" in row.options.__dataclass_fields__}
+    assert damped == {"gptq", "zeroquant_fp", "shiftadd", "spqr", "vptq"}
+    for method in damped:
+        for how in ("rank one", "zero channels", "fewer tokens than inputs"):
+            said = (
+                r"activations: \d+ tokens do not tell 32 inputs apart .*pass more tokens, or a damp"
+            )
+            with pytest.raises(BitlatheError, match=said) as problem:
+                calibrate(*spoilt(how), method, damping=0)
+            assert "\n" not in str(problem.value)
 
 
 def test_operations_and_bits_are_counted():

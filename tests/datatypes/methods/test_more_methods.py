@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitlathe.datatypes.base.errors import BitlatheError
-from bitlathe.datatypes.methods import bitstack, budget, curves, granularity, lq_lora, sparse, vptq
+from bitlathe.datatypes.methods import (
+    any4,
+    bitstack,
+    budget,
+    curves,
+    granularity,
+    jlcm,
+    lq_lora,
+    sparse,
+    vptq,
+)
 from bitlathe.datatypes.methods.calibrate import calibrate
 from bitlathe.datatypes.methods.llm_fp4 import exponents_of, floats_like
 from bitlathe.datatypes.methods.parts import Sparse, VectorWeights
@@ -405,7 +415,7 @@ def test_bad_input_is_one_sentence(method, scheme, options, said):
     assert "\n" not in str(problem.value)
 
 
-# -- any4, SpQR
+# -- any4, JLCM, SpQR
 
 
 def test_books_of_outputs_are_counted():
@@ -418,6 +428,47 @@ def test_books_of_outputs_are_counted():
         calibrate(w * 1e6, x, "any4", "int4_asym@g32/fp32")
     with pytest.raises(BitlatheError, match="bits"):
         calibrate(w, x, "any4", bits=9)
+
+
+def test_outputs_that_are_alike_share_a_book():
+    """Even and odd outputs are of two kinds; each book is that of one of them."""
+    random = np.random.default_rng(4)
+    w = random.normal(size=(12, 64))
+    w[1::2] = np.sign(w[1::2]) * (3 + w[1::2] / 50)
+    x = random.normal(size=(40, 64)) * np.linspace(0.2, 2, 64)
+    found = calibrate(w, x, "jlcm", bits=2, group=64, books=2)
+    shelf = found.weights.shelf
+    assert shelf.tolist() == [shelf[0], 1 - shelf[0]] * 6
+    assert found.total_bits == 12 * (64 * 2 + 2 * 16 + 1) + 2 * 4 * 16
+    one, own = (calibrate(w, x, "jlcm", bits=2, group=64, books=n) for n in (1, 99))
+    assert one.weights.books.shape == (1, 4)
+    assert one.total_bits == 12 * (64 * 2 + 2 * 16) + 4 * 16
+    assert found.relative_error < 0.7 * one.relative_error
+    each = calibrate(w, x, "any4", bits=2, group=64)  # the best book of every output
+    np.testing.assert_array_equal(own.dequantize(), each.dequantize())
+    with pytest.raises(BitlatheError, match="books is 0"):
+        calibrate(w, x, "jlcm", books=0)
+
+
+def test_books_and_who_reads_them_are_learned_in_turn():
+    w, x = layer(16, 48)
+    squares = np.square(x).mean(axis=0)
+    options = jlcm.JlcmOptions(bits=2, group=16, books=3, rounds=25)
+    ranged = any4.Ranged.of(w.astype(float), squares, options)
+    books, shelf, errors = jlcm.shared_books(ranged, options)
+    assert all(b <= a * (1 + 1e-12) for a, b in pairwise(errors))
+    assert errors[-1] < errors[0]
+    costs = np.array(  # plainly: what each book would cost each output
+        [
+            [
+                sum(c * min((e - v) ** 2 for v in book) for e, c in zip(row, weight, strict=True))
+                for book in books
+            ]
+            for row, weight in zip(ranged.elements, ranged.costs, strict=True)
+        ]
+    )
+    assert shelf.tolist() == costs.argmin(axis=1).tolist()
+    assert costs.min(axis=1).sum() == pytest.approx(errors[-1])
 
 
 def test_costly_weights_are_kept_and_counted():

@@ -1,7 +1,9 @@
 """Each calibration method's `forward` beside what a PE computes of what the layer stores.
 
-Integer products are equal to the last bit, times their scales; floating-point PEs stay within the
-roundings of their order of accumulation; vectors and sign planes are added up in fractions.
+Integer products are equal to the last bit, times their scales. Floating-point PEs add in the order
+of the inputs and stay within the roundings of that order: one of the accumulator a product, and
+those of fp16 that a decoder of weights makes, one an operation. What stands beside the product is
+added in the same order by lanes that add in fp16.
 """
 
 from fractions import Fraction
@@ -9,6 +11,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from bitlathe.arch import load_arch
 from bitlathe.arch.pe import FpMacPE, IntMacPE, LutPE
 from bitlathe.datatypes.formats.catalogue import single
 from bitlathe.datatypes.methods.calibrate import calibrate
@@ -19,6 +22,9 @@ from bitlathe.sim.pe.mac import fp_mac_dot, int_mac_dot, lut_matmul
 
 OUTPUTS, INPUTS, TOKENS = 8, 32, 5
 UNIT = 2.0**-24  # half a step of fp32
+HALF = 2.0**-11  # of fp16; below its normal numbers 2^-25 whatever the size
+# PEs of fp16 products, half a step of their sums: that of the chip `codebook`, and fp32's
+ADDERS = ((load_arch("codebook").pe.record, HALF), (FpMacPE(), UNIT))
 
 
 def layer(method, scheme, inputs="none", **options):
@@ -79,14 +85,16 @@ def test_integer_products_are_those_of_the_mac(method):
 
 
 def test_groups_along_outputs_scale_the_activations_before_the_mac():
+    """Inputs take the scales of their columns, are rounded to fp16, and meet integers."""
     made, x = layer("adadim", "int3@channel", "none")
-    w = quantize(made.dequantize(), "int3@input")  # the same weights, groups along outputs
-    assert w.scales.shape == (1, INPUTS)
+    assert made.chosen == "along outputs"
+    w = made.tensor
     codes = w.scheme.formats[0].values[w.codes]
-    scaled = x * w.scales.astype(np.float64)
-    np.testing.assert_allclose(
-        scaled @ codes.T, x @ w.dequantize(np.float64).T, rtol=1e-12, atol=1e-12
-    )
+    scaled = (x * w.scales.astype(np.float64)).astype(np.float16).astype(np.float64)
+    found = fp_mac_dot(scaled[:, None], codes[None], FpMacPE(weight="int4"))
+    size = np.abs(x) @ np.abs(made.matrix()).T
+    allowed = (HALF + (INPUTS + 2) * UNIT) * size + 2.0**-25 * np.abs(codes).sum(axis=1)
+    assert (np.abs(found - made.forward(x)) <= allowed).all()
 
 
 def test_dual_grain_is_an_integer_product_of_eight_bits():
@@ -201,51 +209,111 @@ def test_scales_of_columns_are_those_of_inputs_before_their_tables():
     assert (np.abs(found - made.forward(x)) < 4.1 * 2.0**-11 * size[:, None]).all()
 
 
-def test_vectors_add_inputs_before_they_multiply():
-    made, x = layer("vptq", "int2_asym@g16", entries=8, length=4)
-    book, index = made.weights.books[0], made.weights.indices[0]
-    for n in (0, 5):
-        sums = [Fraction(0)] * len(book)
-        for j in range(INPUTS):
-            sums[index[n // 4, j]] += Fraction(x[0, j])
-        exact = sum((s * Fraction(float(book[c, n % 4])) for c, s in enumerate(sums)), Fraction(0))
-        assert made.forward(x)[0, n] == pytest.approx(float(exact), rel=1e-12, abs=1e-12)
+def half(values):
+    """Return numbers as fp16 rounds them."""
+    return np.asarray(values).astype(np.float16).astype(np.float64)
 
 
-def test_books_of_outputs_add_inputs_before_they_multiply():
-    made, x = layer("any4", "int4@g16", bits=3, group=16)
-    weights = made.weights
-    for n in (0, 7):
-        exact = Fraction(0)
-        for g in range(2):
-            sums = [Fraction(0)] * 8
-            for j in range(16 * g, 16 * g + 16):
-                sums[weights.codes[n, j]] += Fraction(x[0, j])
-            inner = sum(s * Fraction(float(v)) for s, v in zip(sums, weights.books[n], strict=True))
-            exact += Fraction(float(weights.scales[n, g])) * inner
-            exact += Fraction(float(weights.minima[n, g])) * sum(sums)
-        assert made.forward(x)[0, n] == pytest.approx(float(exact), rel=1e-12, abs=1e-12)
+def vectors(made):
+    """Return what the decoders make of vectors: entries of the book, cut at the last output."""
+    (book,), (index,) = made.weights.books, made.weights.indices
+    rows = [book[index[n // 4], n % 4] for n in range(OUTPUTS)]
+    return half(np.stack(rows)), np.zeros((OUTPUTS, INPUTS)), 0
 
 
-def test_sign_planes_add_what_low_rank_multiplies():
-    made, x = layer("bitstack", "int4@g16", blocks=2, rank=2)
-    given, _ = entering(made, x)
-    stack = made.weights
-    for n in (0, 7):
-        exact = Fraction(0)
-        for b in range(2):
-            minus = np.unpackbits(stack.signs[b]).reshape(OUTPUTS, INPUTS)[n]
-            for r in range(2):
-                inner = sum(
-                    (-1 if minus[j] else 1)
-                    * Fraction(float(stack.right[b][r, j]))
-                    * Fraction(given[0, j])
-                    for j in range(INPUTS)
-                )
-                exact += Fraction(float(stack.left[b][n, r])) * inner
-        assert made.forward(x)[0, n] == pytest.approx(float(exact), rel=1e-12, abs=1e-12)
+def books(made):
+    """Return entries times scale plus minimum, each rounded, and what the roundings are of."""
+    w = made.weights
+    wide, low = (np.repeat(v.astype(float), w.group, axis=1) for v in (w.scales, w.minima))
+    own = w.books if w.shelf is None else w.books[w.shelf]
+    entries = np.take_along_axis(own, w.codes.astype(int), axis=1).astype(float)
+    scaled = half(entries * wide)
+    return half(scaled + low), np.abs(entries * wide) * 2 + np.abs(low), 1
+
+
+def signs(made):
+    """Return the sum of signed products of thin matrices, in fp16 throughout."""
+    found, size, count = np.zeros((OUTPUTS, INPUTS)), np.zeros((OUTPUTS, INPUTS)), 0
+    for sign, left, right in zip(
+        made.weights.signs, made.weights.left, made.weights.right, strict=True
+    ):
+        minus = np.unpackbits(sign).reshape(OUTPUTS, INPUTS)
+        for r in range(left.shape[1]):
+            part = np.outer(left[:, r].astype(float), right[r].astype(float))
+            found = half(found + half(np.where(minus, -part, part)))
+            size, count = size + np.abs(part), count + 2
+    return found, size, count
+
+
+DECODED = {
+    "vptq": (vectors, {"entries": 8, "length": 4}),
+    "any4": (books, {"bits": 3, "group": 16}),
+    "jlcm": (books, {"bits": 3, "group": 16, "books": 2}),
+    "bitstack": (signs, {"blocks": 2, "rank": 2}),
+}
+
+
+@pytest.mark.parametrize("method", DECODED)
+def test_codes_of_a_method_s_own_are_made_fp16_and_multiplied(method):
+    decode, options = DECODED[method]
+    made, x = layer(method, None, **options)
+    given = half(entering(made, x)[0])  # a divisor may leave an input beside fp16's numbers
+    weights, size, roundings = decode(made)
+    whole = np.abs(given) @ np.abs(weights).T
+    rounded = HALF * 1.01 * (whole + np.abs(given) @ size.T * roundings)
+    tiny = 2.0**-25 * (np.abs(given).sum(axis=1)[:, None] * roundings + np.abs(weights).sum(axis=1))
+    for pe, unit in ADDERS:
+        found = fp_mac_dot(given[:, None], weights[None], pe)
+        allowed = rounded + tiny + INPUTS * (unit * 1.02 * whole + 2.0**-25)
+        assert (np.abs(found - made.forward(x)) <= allowed).all()
+    assert (size == 0).all() or (weights != made.matrix()).any()  # where roundings are, they show
+
+
+def test_grids_with_real_scales_are_looked_up_and_added_in_fp32():
+    made, x = layer("lq_lora", "nf4@g16", rank=2)
+    w = made.tensor
+    grid, scales = w.scheme.formats[0].values, w.scales.reshape(OUTPUTS, 2)
+    found = table_matmul(x.astype(np.float32), w.codes, grid, scales, group=16)
+    size = np.abs(x) @ np.abs(made.matrix()).T
+    exact = made.forward(x) - added(made, x)
+    assert (np.abs(found - exact) <= (INPUTS + 2) * UNIT * size).all()
+
+
+BESIDE = {
+    "llm_int8": ("int8@channel", {"threshold": 12}),
+    "lq_lora": ("int4@channel", {"rank": 2}),
+    "zeroquant_fp": ("fp4_e2m1@g16/m2", {"rank": 2}),
+    "easyquant": ("int4@channel", {"sigmas": 2}),
+    "spqr": ("int4@channel", {"share": 0.05}),
+}
+
+
+@pytest.mark.parametrize("method", BESIDE)
+def test_what_stands_beside_is_added_by_lanes_of_fp16_products(method):
+    scheme, options = BESIDE[method]
+    made, x = layer(method, scheme, **options)
+    rest, between = x, 0.0
+    for pe, unit in ADDERS:
+        given = x
+        if made.outliers is not None:
+            given, weights = x[:, made.outliers], made.outlier_weights.astype(float)
+            rest = np.delete(x, made.outliers, axis=1)
+        elif made.sparse is not None:
+            weights = made.sparse.matrix()
+        else:  # two thin products; what goes between them is fp16
+            right, weights = (v.astype(float) for v in (made.low_rank.right, made.low_rank.left))
+            given = half(fp_mac_dot(x[:, None], right[None], pe))
+            between = (
+                (INPUTS * unit * 1.02 + HALF) * np.abs(x) @ np.abs(right).T @ np.abs(weights).T
+            )
+        found = fp_mac_dot(given[:, None], weights[None], pe)
+        exact = made.forward(x) - rest @ made.matrix().T
+        size = np.abs(given) @ np.abs(weights).T
+        allowed = between + INPUTS * (unit * 1.02 * size + 2.0**-25) + 1e-9
+        assert np.abs(exact).max() > 0
+        assert (np.abs(found - exact) <= allowed).all()
 
 
 def test_every_method_is_here():
-    others = ("adadim", "dgq", "zeroquant_fp", "llm_fp4", "shiftadd", "any4", "vptq", "bitstack")
-    assert {*INTEGERS, *TABLES, *others} == set(METHODS)
+    others = ("adadim", "dgq", "zeroquant_fp", "llm_fp4", "shiftadd")
+    assert {*INTEGERS, *TABLES, *DECODED, *others} == set(METHODS)
