@@ -8,6 +8,7 @@ Orders of the outermost loops are bounded, with all that enters the first tier c
 import numpy as np
 
 from ..datatypes.base.inner_kernels import inner
+from .alike_kernels import edge_clocks_of, prepare, transfer_cost
 from .bound_kernels import inner_of
 from .cost_kernels import (
     BUSY,
@@ -31,6 +32,7 @@ from .front_kernels import hopeless, keep
 from .room_kernels import find_partial, fits, held_at
 from .scratch_kernels import (
     ARRAY_PORTS,
+    BOOK,
     CUTS,
     EDGES,
     FILLED,
@@ -66,6 +68,7 @@ from .tuple_kernels import (
     SIZES,
     STEP_TILE,
     WAY,
+    WINDOWS_OF,
 )
 from .visit_kernels import steps
 
@@ -89,11 +92,11 @@ def _live(g, tile, sizes, kinds):
 @inner
 def _append(g, kind, members, tile, sizes, loops, at):
     """Append the loops of a group over the dimensions of a kind; return where they end."""
-    dims, tiles = loops
+    dims, tiles, groups = loops
     for i in range(members.shape[1]):
         d = members[kind, i]
         if d >= 0 and tile[g, d] < (sizes[d] if g == 0 else min(sizes[d], tile[g - 1, d])):
-            dims[at], tiles[at] = d, tile[g, d]
+            dims[at], tiles[at], groups[at] = d, tile[g, d], g
             at += 1
     return at
 
@@ -149,6 +152,9 @@ def count_outer(space, plan, scratch):
     outer, outer_pj = scratch[OUTER], scratch[OUTER_PJ]
     elapsed = steps(sizes, plan[STEP_TILE]) * pace[0]
     start, live = _append(0, 3, members, tile, sizes, loops, 0), _live(0, tile, sizes, plan[KINDS])
+    alike, steady, book = plan[WINDOWS_OF].shape[0] == 0, (loops[0], loops[2]), scratch[BOOK]
+    if alike:
+        prepare(0, 1, tile, book, plan)
     for order in range(orders.shape[0]):
         outer[order, 0, LIVE] = allowed[0, order, live]
         if not outer[order, 0, LIVE]:
@@ -161,11 +167,16 @@ def count_outer(space, plan, scratch):
             if moves[t, TIER] != 1 or tile.shape[0] == 1:
                 continue
             found = sums_of[order, t]
-            pj_of[order, t] = move_cost(t, nest[2], True, nest, plan, work, stack, found)
-            outer_pj[order] += pj_of[order, t]
+            if alike:
+                pj = transfer_cost(t, nest[2], True, steady, book, stack, plan, found)
+                edge_clocks_of(t, steady, book, plan, spared)
+            else:
+                pj = move_cost(t, nest[2], True, nest, plan, work, stack, found)
+                without_window(t, nest[2], nest, plan, work, spared)
+            pj_of[order, t] = pj
+            outer_pj[order] += pj
             _add_busy(t, found, plan, outer[order], MOVED)
             _add_busy(t, found, plan, outer[order], ALL_MOVED)
-            without_window(t, nest[2], nest, plan, work, spared)
             _add_busy(t, spared, plan, outer[order], MOVED)
             if moves[t, LATENCY] and moves[t, OP] < 2:
                 waits = (found[0, VISITS] - 1) * moves[t, LATENCY]
@@ -222,6 +233,8 @@ def _prepare(tile, plan, layout, rates, scratch):
         live[g] = _live(g, tile, plan[SIZES], plan[KINDS])
     for row in range(deeper.size):
         deeper[row] = 0.0
+    if plan[WINDOWS_OF].shape[0] == 0:
+        prepare(1, tile.shape[0], tile, scratch[BOOK], plan)
     for place in range(held.shape[0]):
         for unfinished in range(2):
             held[place, unfinished] = held_at(place, tile, unfinished, False, plan, layout)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..arch.hierarchy import OPERANDS, Hierarchy
 from ..datatypes.base.errors import BitlatheError
-from . import bound_kernels, nest_kernels, shared_kernels, window_kernels
+from . import alike_kernels, bound_kernels, nest_kernels, shared_kernels, window_kernels
 from . import cost_kernels as kernels
 from .bound_kernels import NONE
 from .constraints import Constraints
@@ -135,7 +135,7 @@ class Packed:
             ints(kernels.WORK_ROWS, max(4, loops, many + slid, clips)),
             ints(loops + 2 + at_border, many + 2 + slid),
             ints(groups, many),  # tiles
-            (ints(loops), ints(loops)),  # loops: dimensions, tiles
+            (ints(loops), ints(loops), ints(loops)),  # loops: dimensions, tiles, groups
             ints(groups + 1),  # loops outside each tier
             ints(1 << places),  # sets of doubled places that fit
             ints(places),  # places that hold unfinished sums
@@ -171,6 +171,25 @@ class Packed:
                 ints(3),
             ),
             ints(*sums),  # sums of what has no window
+            self._book,
+        )
+
+    @property
+    def _book(self) -> tuple[Ints, ...]:
+        """The arrays in which transfers of products are looked up (`alike_kernels`)."""
+        groups, dims, moves = len(self.tiers), len(self.dims), len(self.moves)
+        nodes = (groups + 1) * (groups + 2) // 2
+        tiles = groups**dims
+        if self.layer.windows:  # these have none
+            dims, nodes, tiles = 0, 0, 0
+        return (
+            np.zeros((dims, nodes, alike_kernels.NODE_COLUMNS), np.int64),
+            np.zeros((dims, groups + 1), np.int64),
+            np.zeros((moves, dims, nodes), np.int64),
+            np.zeros((moves, tiles, kernels.SUM_ROWS, alike_kernels.TABLE_COLUMNS), np.int64),
+            np.zeros(moves, np.int64),
+            np.zeros((4, tiles), np.int64),
+            np.zeros(nodes, np.int64),
         )
 
     def rates(self, plan: tuple[Any, ...]) -> tuple[Any, Any, Any]:

@@ -11,7 +11,9 @@ filled where their number is that of the last column, which is raised to forget 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
 
 from ..datatypes.base.inner_kernels import inner
+from .alike_kernels import transfer_cost
 from .cost_kernels import (
+    BUSY,
     LATE,
     OP,
     PLACE,
@@ -22,8 +24,10 @@ from .cost_kernels import (
 )
 from .scratch_kernels import (
     ARRAY_PORTS,
+    BOOK,
     FILLED,
     KEPT,
+    LOOPS,
     PORT_SUMS,
     SLOT_PJ,
     SLOT_PORTS,
@@ -33,7 +37,7 @@ from .scratch_kernels import (
     TWO_TILES,
     WORK,
 )
-from .tuple_kernels import MOVES
+from .tuple_kernels import MOVES, WINDOWS_OF
 
 SLOT_BITS = 2  # of a group of loops
 
@@ -117,6 +121,7 @@ def add_up(mask, single, nest, cuts, plan, scratch):
     )  # fmt: skip
     parts, parts_pj = scratch[SLOT_SUMS], scratch[SLOT_PJ]
     at_ports, filled = scratch[SLOT_PORTS], scratch[FILLED]
+    loops = scratch[LOOPS][0], scratch[LOOPS][2]
     for p in range(ports.shape[0]):
         for column in range(PORT_COLUMNS):
             ports[p, column] = base[p, column]
@@ -128,15 +133,21 @@ def add_up(mask, single, nest, cuts, plan, scratch):
         two = mask >> plan[MOVES][t, PLACE] & 1
         slot = 0 if two else single[t]
         if filled[t, slot] != filled[t, filled.shape[1] - 1]:
-            parts_pj[t, slot] = move_cost(
-                t, cuts[tier], two == 1, nest, plan, work, stack, parts[t, slot]
-            )
+            if plan[WINDOWS_OF].shape[0]:
+                parts_pj[t, slot] = move_cost(
+                    t, cuts[tier], two == 1, nest, plan, work, stack, parts[t, slot]
+                )
+            else:
+                parts_pj[t, slot] = transfer_cost(
+                    t, nest[2], two == 1, loops, scratch[BOOK], stack, plan, parts[t, slot]
+                )
             note_ports(t, parts[t, slot], plan, at_ports[t, slot])
             filled[t, slot] = filled[t, filled.shape[1] - 1]
         for p in range(ports.shape[0]):
-            for column in range(LATE):
-                ports[p, column] += at_ports[t, slot, p, column]
-            ports[p, LATE] = max(ports[p, LATE], at_ports[t, slot, p, LATE])
+            if at_ports[t, slot, p, BUSY]:
+                for column in range(LATE):
+                    ports[p, column] += at_ports[t, slot, p, column]
+                ports[p, LATE] = max(ports[p, LATE], at_ports[t, slot, p, LATE])
         energy += parts_pj[t, slot]
     return energy
 

@@ -83,6 +83,19 @@ def inner(function: Callable[..., Any]) -> Any:
     >>> four_times(3), twice(3)
     (12, 6)
     """
+    return _part(function, {})
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a function as `inner` does, and put its code in place of each call.
+
+    For small functions of many arrays: a call hands over some ten numbers an array, which takes
+    longer than what such a function does.
+    """
+    return _part(function, {"forceinline": True})
+
+
+def _part(function: Callable[..., Any], options: dict[str, Any]) -> Any:
     if switched_off():  # compiled code does not warn of overflow either
         return np.errstate(all="ignore")(function)
     if _settings.DISABLE_JIT:
@@ -95,6 +108,7 @@ def inner(function: Callable[..., Any]) -> Any:
             "no_cpython_wrapper": True,
             "no_cfunc_wrapper": True,
             **OPTIONS,
+            **options,
         },
         pipeline_class=_PartCompiler,
     )
