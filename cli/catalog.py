@@ -100,7 +100,8 @@ def models(
 ) -> None:
     """List the shipped models, or show one.
 
-    Shown of a model: matrices, parameters, work and cache of a token.
+    Shown of a model: matrices, parameters, work and cache of a token, and a
+    layer of each kind.
 
     NAME is a model of the list or a file that `simulate` takes.
     """
@@ -151,6 +152,12 @@ def _show_model(model: "Model", context: int, plot: Path | None, *, as_json: boo
     print_table(matrix_rows(model), title="matrices")
     for line in last:
         click.echo(line)
+    if model.depth:
+        from ..reports.charts.block import drawing
+
+        click.echo("\none layer of each kind: products, outputs x inputs (x heads), + what follows")
+        for line in drawing(*block(model)):
+            click.echo(line)
 
 
 @main.command()

@@ -68,7 +68,8 @@ def figures(model: Model, context: int = 2048) -> dict[str, Any]:
     -------
     dict
         ``macs`` are those of one decoded token, or of one whole input where nothing is decoded;
-        ``cache_elements_per_token`` and ``cache_elements`` of all layers, at ``context``.
+        ``cache_elements_per_token`` and ``cache_elements`` of all layers, at ``context``;
+        ``cache_bytes_per_token`` in 16 bits.
     """
     found: dict[str, Any] = {
         "name": model.name,
@@ -85,7 +86,8 @@ def figures(model: Model, context: int = 2048) -> dict[str, Any]:
         **found,
         "context": context,
         "macs": sum(gemm.macs * gemm.count for gemm in gemms),
-        "cache_elements_per_token": model.cache_elements(2) - model.cache_elements(1),
+        "cache_elements_per_token": (each := model.cache_elements(2) - model.cache_elements(1)),
+        "cache_bytes_per_token": 2 * each,
         "cache_elements": model.cache_elements(context),
         "state_elements": model.state_elements,
     }
@@ -102,9 +104,10 @@ def lines(model: Model, context: int = 2048) -> list[str]:
         f"{found['macs']:,} multiply-accumulates {work}",
     ]
     if "context" in found:
+        each, held = found["cache_elements_per_token"], found["cache_elements"]
         text.append(
-            f"cache: {found['cache_elements_per_token']:,} elements a token, "
-            f"{found['cache_elements']:,} at {context:,} tokens"
+            f"cache: {each:,} elements a token, {held:,} at {context:,} tokens; in 16 bits "
+            f"{2 * each:,} bytes a token, {2 * held:,}"
         )
     if found.get("state_elements"):
         text.append(f"states: {found['state_elements']:,} elements of a sequence of any length")

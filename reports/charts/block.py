@@ -28,6 +28,48 @@ def ranks(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> dict[str, i
     return {name: found[name] for name in names}
 
 
+def drawing(
+    nodes: Sequence[Mapping[str, Any]], edges: Sequence[tuple[str, str]], wide: int = 100
+) -> list[str]:
+    """Return a graph of products in characters, a line each.
+
+    A product stands in a row below those that feed it, with what a vector unit does to its results
+    behind ``+``; what it reads from a row further up stands behind ``<``.
+
+    Parameters
+    ----------
+    nodes, edges : sequences
+        As `workloads.describe.block` returns them.
+    wide : int
+        Characters of a line.
+
+    Examples
+    --------
+    >>> one = {"name": "a", "size": "4 x 2", "then": ["relu"]}
+    >>> drawing([one, {**one, "name": "b", "then": []}], [("a", "b")])
+    ['[a 4 x 2 + relu]', '  |', '[b 4 x 2]']
+    """
+    row_of = ranks([node["name"] for node in nodes], edges)
+    rows: dict[int, list[str]] = {}
+    for node in nodes:
+        name, row = node["name"], row_of[node["name"]]
+        behind = "".join(f" + {step}" for step in node["then"])
+        above = [tail for tail, head in edges if head == name and row_of[tail] < row - 1]
+        read = f" < {', '.join(above)}" if above else ""
+        rows.setdefault(row, []).append(f"[{name} {node['size']}{behind}{read}]")
+    text: list[str] = []
+    for row in sorted(rows):
+        text += ["  |"] if text else []
+        line = ""
+        for cell in rows[row]:
+            if line and len(line) + 1 + len(cell) > wide:
+                text.append(line)
+                line = ""
+            line += f"{' ' if line else ''}{cell}"
+        text.append(line)
+    return text
+
+
 def draw_block(
     nodes: Sequence[Mapping[str, Any]], edges: Sequence[tuple[str, str]], title: str, path: Path
 ) -> None:

@@ -22,6 +22,7 @@ def test_the_figures_of_a_token_by_hand():
     """32 layers, 8 K/V heads of 128; every matrix once, scores and mix of 32 heads."""
     found = figures(load_model("llama-3.1-8b"), 1000)
     assert found["cache_elements_per_token"] == 32 * 2 * 8 * 128
+    assert found["cache_bytes_per_token"] == 131_072
     assert found["cache_elements"] == 1000 * 32 * 2 * 8 * 128
     assert found["macs"] == found["weight_elements"] + 32 * 2 * 32 * 128 * 1000
 
@@ -38,13 +39,19 @@ def test_states_are_told_of_models_that_have_them():
 
 @pytest.mark.parametrize("name", ["llama-2-7b", "resnet-18", "vit-base", "mixtral-8x7b"])
 def test_a_block_is_whole_and_has_no_circle(name):
-    from bitlathe.reports.charts.block import ranks
+    from bitlathe.reports.charts.block import drawing, ranks
 
     nodes, edges = block(load_model(name))
     names = [node["name"] for node in nodes]
     assert {end for edge in edges for end in edge} <= set(names)
     rows = ranks(names, edges)
     assert all(rows[tail] < rows[head] for tail, head in edges)
+    drawn = drawing(nodes, edges)
+    for line in drawn:
+        assert len(line) <= 100 or line.count("[") == 1
+    cells = [cell for line in drawn for cell in line.split("[")[1:]]
+    assert sorted(cell.split()[0] for cell in cells) == sorted(names)
+    assert drawn.count("  |") == max(rows.values())
 
 
 def test_the_command(tmp_path):
@@ -70,6 +77,8 @@ def test_a_model_is_named_once_and_short_ones_need_no_context():
     assert named.exit_code == 0, named.output
     assert named.output == described.output
     assert f"{24 * 768 * 1024:,} at 1,024 tokens" in named.output
+    assert f"{2 * 24 * 768:,} bytes a token" in named.output
+    assert "\n[attention_qk 1 x 64 x 12 + softmax]\n" in named.output
     both = CliRunner().invoke(main, ["models", "gpt2", "--describe", "phi-2"])
     assert both.exit_code == 2
     assert "a model is named already, gpt2" in both.output
