@@ -1,6 +1,7 @@
 """Formats inside torch modules: straight-through fake quantization, weights replaced in place."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -116,6 +117,16 @@ def weights_of(module: nn.Module) -> dict[str, Weights]:
     return found
 
 
+def _left(module: nn.Module, taken: Iterable[Weights]) -> list[str]:
+    """Return the modules with matrices of weights that are not among those taken, with types."""
+    known = {id(weights.tensor) for weights in taken}
+    return [
+        f"{name or 'the module'} ({type(layer).__name__})"
+        for name, layer in module.named_modules()
+        if any(each.ndim > 1 and id(each) not in known for each in layer.parameters(recurse=False))
+    ]
+
+
 def quantize_module(
     module: nn.Module,
     scheme: AnyScheme | Callable[[str, nn.Module], AnyScheme | None],
@@ -124,7 +135,8 @@ def quantize_module(
 
     All of them or, on an error, none; in place. Groups run over the inputs of an output channel:
     of a convolution along (in x height x width), as `simulate` counts them. Embeddings, norms,
-    biases and transposed convolutions keep their values.
+    biases, transposed convolutions and recurrent layers keep their values; a warning names those
+    with matrices of weights.
 
     Parameters
     ----------
@@ -163,6 +175,10 @@ def quantize_module(
             made[name] = quantize(weights.tensor, chosen, axis=weights.axis)
         except BitlatheError as problem:
             raise BitlatheError(f"layer {name!r}: {problem}") from None
+    left = _left(module, layers.values())
+    if left:
+        told = f"{', '.join(left[:5])}{f' and {len(left) - 5} more' * (len(left) > 5)}"
+        warnings.warn(f"quantize_module: weights left as they are: {told}", stacklevel=2)
     with torch.no_grad():
         for name, q in made.items():
             layers[name].tensor.copy_(q.dequantize())

@@ -135,6 +135,20 @@ def test_attention_keeps_its_joined_projection_apart():
     assert torch.equal(model.in_proj_weight.detach(), expected)
 
 
+def test_what_is_left_of_a_module_is_named():
+    tied, again = nn.Linear(8, 4), nn.Embedding(4, 8)
+    again.weight = tied.weight  # as a language model's head
+    parts = [nn.Embedding(4, 8), nn.LSTM(8, 8), nn.LayerNorm(8), nn.Linear(8, 8), tied]
+    model = nn.Sequential(*parts, again)
+    kept = parts[0].weight.detach().clone()
+    with pytest.warns(UserWarning, match=r"left as they are: 0 \(Embedding\), 1 \(LSTM\)$"):
+        made = quantize_module(model, lambda name, _: None if name == "3" else "int4@g8")
+    assert set(made) == {"4"}
+    assert torch.equal(parts[0].weight.detach(), kept)
+    with pytest.warns(UserWarning, match=r"4 \(Embedding\) and 2 more$"):
+        quantize_module(nn.Sequential(*(nn.Embedding(2, 8) for _ in range(7)), tied), "int4@g8")
+
+
 def test_fake_quantization_follows_the_same_rule():
     x = torch.from_numpy(weights((4, 2, 3, 3)))
     np.testing.assert_array_equal(fake_quantize(x, "int4@g9"), quantize(x, "int4@g9").dequantize())
