@@ -264,7 +264,7 @@ def time_beside(array: int, steps: Following, pieces: int, dram: int) -> int:
     --------
     >>> steps = Following(work=60, exact=Fraction(60), piece=15)
     >>> time_beside(100, steps, 4, 0), time_beside(40, steps, 4, 0), time_beside(100, steps, 4, 150)
-    (115, 75, 150)
+    (115, 70, 150)
     """
     behind = max(array + steps.piece, math.ceil(Fraction(array, pieces) + steps.exact))
     return max(max(behind, steps.work + steps.ahead) + steps.latency, dram)
