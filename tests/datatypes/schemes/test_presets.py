@@ -54,6 +54,25 @@ def test_block_formats_are_what_their_papers_say(name):
     np.testing.assert_allclose(q.dequantize(), CASES[name](), rtol=3e-7)
 
 
+def test_the_scales_of_the_released_razer_are_written_in_a_file(tmp_path):
+    """E4M3 from 2^-5 to 28, where the paper has E3M3: the same but for small groups."""
+    scales = [v for v in naive.E4M3 if 2.0**-5 <= v <= 28]
+    file = tmp_path / "released.yaml"
+    file.write_text(
+        "element: bitmod_fp4\nscales:\n"
+        f"  - {{group: g16, format: {{values: {scales}}}}}\n  - {{group: tensor, format: fp32}}\n"
+    )
+    made = bl.quantize(X, str(file), rounding="down")
+    plain = [*naive.E2M1, *(-v for v in naive.E2M1[1:])]
+    books = [[*plain, v] for v in (5.0, -5.0, 8.0, -8.0)]
+    wanted = by_block(naive.least_of, 16, tensor_scale(6 * 28), books, [0.0, *scales])
+    np.testing.assert_allclose(made.dequantize(), wanted, rtol=3e-7)
+    ours = bl.quantize(X, "razer", rounding="down").dequantize()
+    assert (made.dequantize() != ours).any()
+    assert len(scales) == 79
+    assert made.scheme.scale_bits == 7
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_names_of_block_formats_are_schemes(name):
     scheme = bl.Scheme.parse(name)

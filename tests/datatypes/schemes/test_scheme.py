@@ -149,7 +149,7 @@ def test_names_of_other_libraries_find_the_format():
             if (kind := getattr(library, theirs, None)) is not None and "x2" not in theirs:
                 finfo = ml_dtypes.finfo if library is ml_dtypes else torch.finfo
                 assert bl.format(ours).max == float(finfo(kind).max), theirs
-    assert METHODS.keys() - {"rtn"} <= catalogue.UNCLEAR.keys()
+    assert METHODS.keys() - {"rtn"} == set(catalogue._METHODS) <= catalogue.UNCLEAR.keys()
     for unclear, hint in catalogue.UNCLEAR.items():
         assert unclear not in catalogue.ENTRIES
         for ask in (bl.format, Scheme.parse):

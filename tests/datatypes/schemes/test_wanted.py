@@ -336,6 +336,29 @@ def easyquant():
     return np.where(apart, f16(w), integers(32, x=np.where(apart, 0, W).astype(np.float32)))
 
 
+def largest(one_of, wide):
+    """So many of the largest weights by `wide`, what is left without them."""
+
+    def matrix():
+        apart = np.abs(W) >= np.sort(np.abs(W), axis=None)[-(W.size // one_of)]
+        found = integers(32, x=np.where(apart, 0, W).astype(np.float32))
+        found[apart] = wide(W[apart])
+        return found
+
+    return matrix
+
+
+def fp8(x):
+    """Sixteen E4M3 under their largest / 448."""
+    both = np.array([*naive.E4M3, *(-v for v in naive.E4M3)])
+    found = np.zeros(x.shape)
+    for start in range(0, x.size, 16):
+        part = x[start : start + 16]
+        s = f32(np.abs(part).max() / f32(448))
+        found[start : start + 16] = both[np.abs(part[:, None] / s - both).argmin(axis=1)] * s
+    return found
+
+
 def two_of_four():
     order = np.argsort(-np.abs(W.reshape(-1, 4)), axis=1, kind="stable")
     kept = np.zeros((W.size // 4, 4), bool)
@@ -443,6 +466,8 @@ KNOWN = {
     "values by token (KV cache)": lambda: integers(32),
     "inputs with outliers in fp16 (LLM.int8)": llm_int8,
     "weights with outliers in fp16": easyquant,
+    "the largest hundredth in fp16, the rest to nearest": largest(100, f16),
+    "the largest fiftieth in FP8, the rest to nearest": largest(50, fp8),
     "costly weights in fp16, the rest by GPTQ (SpQR)": spqr,
     "2:4 and INT4": two_of_four,
     "Hadamard rotation": hadamard,
