@@ -115,6 +115,8 @@ class Memory:
     keep_halo : bool
         Whether a tile of a convolution's input that moves on along p or q leaves the pixels in
         place that the next one reads too; they are not fetched again.
+    decode_pj : float
+        Energy of a weight that is read from it beside the port's: of the decoders behind it.
     """
 
     name: str
@@ -127,6 +129,7 @@ class Memory:
     latency_cycles: int = 0
     words: int | None = None
     keep_halo: bool = False
+    decode_pj: float = 0.0
 
     def port(self, direction: Direction, operand: str) -> int:
         """Return the index of the port that serves an operand in one direction.

@@ -292,23 +292,6 @@ def accesses(
     return tuple(found)
 
 
-def decoded_weights(layer: Loops, mapping: Mapping, hierarchy: Hierarchy) -> int:
-    """Return how often a weight leaves the buffer of weights, and passes a decoder behind it.
-
-    Parameters
-    ----------
-    layer : Loops
-    mapping : Mapping
-    hierarchy : Hierarchy
-        Of a chip with a memory ``weight`` (`arch.decoder`).
-    """
-    return sum(
-        moved.parent_elements
-        for moved in accesses(layer, mapping, hierarchy, {"weight"})
-        if moved.operand == "weight"
-    )
-
-
 def outermost_bits(
     layer: Loops, bits: OperandBits, mapping: Mapping, hierarchy: Hierarchy
 ) -> dict[str, Fraction]:

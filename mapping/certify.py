@@ -120,6 +120,7 @@ def _memory_data(memory: Memory) -> dict[str, Any]:
         "optional": list(memory.optional),
         "latency_cycles": memory.latency_cycles,
         "keep_halo": memory.keep_halo,
+        "decode_pj": number(memory.decode_pj),
     }
 
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 
-from ..arch.hierarchy import OPERANDS, Hierarchy, Port
+from ..arch.hierarchy import OPERANDS, Hierarchy, Memory, Port
 from .accesses import Transfer, amounts, transfers
 from .blocks import Nest, Spread, Visit
 from .nest import Loops, Mapping
@@ -77,7 +77,7 @@ class Cost:
     ports : tuple of PortLoad
         Ports by memory, outermost first.
     energy_pj : dict of str to float
-        By memory, ``array`` and ``static``, with ``total``.
+        By memory, ``array``, ``static`` and, of chips with them, ``decoders``, with ``total``.
     """
 
     cycles: int
@@ -100,6 +100,8 @@ class Cost:
         return self.total_pj * self.cycles
 
 
+DECODERS = "decoders"
+"""What decodes weights, among the energies."""
 PortKey = tuple[str, int]
 EdgeKey = tuple[str, str | None]
 
@@ -193,7 +195,8 @@ def summed_up(
     edges : (int, int)
         Clocks of the first load and of the last store.
     beside_pj : dict of str to list of float
-        Energy of what elements have beside what ports take, by memory, in any order.
+        Energy of what elements have beside what ports take, by memory, in any order; of decoders
+        under `DECODERS`.
     array_pj : float
     """
     stall = max(load.stall for load in loads)
@@ -203,6 +206,8 @@ def summed_up(
     for load in loads:
         port = hierarchy.memory(load.memory).ports[load.port]
         energy[load.memory] += port.energy_pj(load.reads, load.writes)
+    if DECODERS in beside_pj:
+        energy[DECODERS] = math.fsum(beside_pj[DECODERS])
     energy["array"] = array_pj
     energy["static"] = cycles * hierarchy.static_pj
     energy["total"] = math.fsum(energy.values())
@@ -216,6 +221,11 @@ def summed_up(
         ports=loads,
         energy_pj=energy,
     )
+
+
+def decodes(memory: Memory, operand: str, reads: bool) -> bool:
+    """Return whether what is read of a memory, or written to it, passes decoders."""
+    return reads and operand == "weight" and memory.decode_pj > 0.0
 
 
 def beside_pj(port: Port, reads: bool, bits: Fraction) -> float:
@@ -256,10 +266,12 @@ def _count(
             accesses[end.key] += taken * end.amount.copies * count
             ports.busy[end.key] += taken * count
             elements[end.key, end.reads] += end.amount.elements * count
-    if beside:
-        for ((name, i), reads), moved in elements.items():
-            port = hierarchy.memory(name).ports[i]
-            ports.beside_pj[name].append(beside_pj(port, reads, moved * beside))
+    for ((name, i), reads), moved in elements.items():
+        memory = hierarchy.memory(name)
+        if beside:
+            ports.beside_pj[name].append(beside_pj(memory.ports[i], reads, moved * beside))
+        if decodes(memory, move.operand, reads):
+            ports.beside_pj[DECODERS].append(moved * memory.decode_pj)
 
 
 def _delay(

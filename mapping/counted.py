@@ -11,7 +11,7 @@ from typing import Any
 
 from ..arch.hierarchy import OPERANDS
 from . import cost_kernels as kernels
-from .cost import Cost, PortLoad, beside_pj, summed_up
+from .cost import DECODERS, Cost, PortLoad, beside_pj, decodes, summed_up
 from .frame import KINDS
 from .packed import Packed
 from .scratch_kernels import KEPT
@@ -85,6 +85,8 @@ def _moved(
                 if width is not stored and width != stored:
                     beside = elements * (stored - width)
                     energy[name].append(beside_pj(memory.ports[i], reads, beside))
+                if decodes(memory, move.operand, reads):
+                    energy[DECODERS].append(elements * memory.decode_pj)
                 if name == outermost:
                     outer_bits[move.operand] += elements * stored
     return accesses, energy, outer_bits

@@ -17,6 +17,7 @@ from ..arch.hierarchy import OPERANDS, Hierarchy, Memory
 from ..datatypes.base.errors import BitlatheError
 from . import cost_kernels as kernels
 from .constraints import Constraints
+from .cost import decodes
 from .operands import OperandBits
 from .space import tiers_of
 
@@ -217,7 +218,10 @@ class Frame:
                 )
             at[kernels.UP], at[kernels.DOWN] = ratio
             beside = 0.0 if stored == width else float((stored - width) / port.width_bits)
-            self.pj[t, kind, end] = pj, beside * pj
+            decoded = (
+                memory.decode_pj if decodes(memory, move.operand, ways[end] == "read") else 0.0
+            )
+            self.pj[t, kind, end] = pj, beside * pj + decoded
 
     def width(self, move: Move, *, partial: bool) -> Fraction:
         """Return the bits of an element on the way: its code where the array or registers end."""

@@ -6,7 +6,7 @@ from typing import Any
 from ..arch.hierarchy import Hierarchy
 from ..datatypes.base.errors import BitlatheError
 from ..datatypes.base.notebook import frame, html
-from .accesses import accesses, decoded_weights
+from .accesses import accesses
 from .best import Objective
 from .constraints import Constraints
 from .cost import Cost, cost
@@ -38,9 +38,6 @@ class Mapped:
     optimal : bool
         Whether it is known to be the best: of a convolution only where the search counts exactly
         (`mapping.space`).
-    decoded_pj : float
-        Energy of a weight that passes a decoder (`arch.decoder`); 0 without. ``cost`` and the
-        choice of the mapping leave it out.
     """
 
     layer: Loops
@@ -51,7 +48,6 @@ class Mapped:
     mappings_evaluated: int
     search_seconds: float
     optimal: bool
-    decoded_pj: float = 0.0
 
     def __repr__(self) -> str:
         return f"Mapped({self.cost.cycles:,} cycles{', proven best' if self.optimal else ''})"
@@ -78,13 +74,7 @@ class Mapped:
     @property
     def energy_pj(self) -> dict[str, float]:
         """Energy by memory, ``array``, ``static`` and, where weights pass them, ``decoders``."""
-        found = dict(self.cost.energy_pj)
-        if self.decoded_pj:
-            weights = decoded_weights(self.layer, self.mapping, self.hierarchy)
-            total = found.pop("total")
-            found["decoders"] = self.decoded_pj * weights
-            found["total"] = total + found["decoders"]
-        return found
+        return dict(self.cost.energy_pj)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data: the figures, the loops outermost first, and the mapping whole."""
@@ -112,7 +102,6 @@ class Mapped:
         found = self.cost
         energy = ", ".join(f"{name} {pj / 1e6:,.3f}" for name, pj in self.energy_pj.items())
         counted = "" if self.optimal else ", halos counted as never kept"
-        counted += ", decoders left out" if self.decoded_pj else ""
         searched = (
             f"the best of its space{counted}; {self.mappings_evaluated:,} mappings costed in "
             f"{self.search_seconds:.3f} s, the others bounded"
@@ -208,15 +197,11 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A layer to be mapped: its loops and bits, and the chip's memories, dataflow by dataflow.
-
-    ``decoded_pj``: as of `Mapped`.
-    """
+    """A layer to be mapped: its loops and bits, and the chip's memories, dataflow by dataflow."""
 
     layer: Loops
     bits: OperandBits
     hierarchies: tuple[Hierarchy, ...]
-    decoded_pj: float = 0.0
 
     def best(self, objective: Objective = "cycles", constraints: Constraints = FREE) -> Mapped:
         """Return the layer under its best mapping, of those that keep to some constraints.
@@ -242,7 +227,6 @@ class Asked:
             mappings_evaluated=best.mappings_evaluated,
             search_seconds=best.search_seconds,
             optimal=best.optimal,
-            decoded_pj=self.decoded_pj,
         )
 
     def under(self, given: Mapping | str) -> Mapped:
@@ -274,7 +258,6 @@ class Asked:
                 mappings_evaluated=1,
                 search_seconds=0.0,
                 optimal=False,
-                decoded_pj=self.decoded_pj,
             )
         raise problems[0]
 

@@ -79,7 +79,6 @@ def _asked(arch: Arch, gemm: Gemm, bits: LayerBits) -> Asked:
         layer=Loops.of(gemm),
         bits=nest_bits(chip, gemm, bits),
         hierarchies=tuple(nest_hierarchy(chip, gemm, bits, each) for each in chip.hierarchies),
-        decoded_pj=chip.arch.decoded_pj if bits.decoder else 0.0,
     )
 
 

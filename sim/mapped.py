@@ -18,9 +18,8 @@ from ..arch.dataflow import TILE
 from ..arch.hierarchy import OPERANDS, Hierarchy
 from ..datatypes.base.errors import BitlatheError
 from ..datatypes.base.numbers import ceil_div
-from ..mapping.accesses import decoded_weights
 from ..mapping.best import Best
-from ..mapping.cost import Cost
+from ..mapping.cost import DECODERS, Cost
 from ..mapping.keep import NOTHING, Kept
 from ..mapping.legal import footprints
 from ..mapping.mappers import NEST_MAPPERS, NestMapper
@@ -110,8 +109,8 @@ def nest_hierarchy(chip: Chip, gemm: Gemm, bits: LayerBits, hierarchy: Hierarchy
     """Return a chip's memories with the energy of a unit in a clock of a step of this layer.
 
     A unit takes energy in clocks with a term, not while it waits, unless those without work do too
-    (``accounting.idle_pes``); and once for each sum of a group of weights, for its scale. The
-    table of a layer's decoders is loaded before.
+    (``accounting.idle_pes``); and once for each sum of a group of weights, for its scale. What
+    leaves the buffer of weights passes the layer's decoders, whose table is loaded before.
 
     Parameters
     ----------
@@ -123,6 +122,7 @@ def nest_hierarchy(chip: Chip, gemm: Gemm, bits: LayerBits, hierarchy: Hierarchy
         The chip's.
     """
     arch, k, rows = chip.arch, gemm.k, chip.arch.array.rows
+    hierarchy = behind_decoders(chip, bits, hierarchy)
     scaled_pj = arch.accounting.layout_factor * arch.pe.group_sum_pj * bits.scaled_sums(k)
     if bits.decoder is not None and bits.decoder.layer_clocks:
         hierarchy = _after_table(hierarchy, bits.decoder.layer_clocks * gemm.batch)
@@ -147,6 +147,29 @@ def nest_hierarchy(chip: Chip, gemm: Gemm, bits: LayerBits, hierarchy: Hierarchy
 @lru_cache(maxsize=1024)
 def _with_unit_pj(hierarchy: Hierarchy, unit_pj: float) -> Hierarchy:
     return replace(hierarchy, unit_pj=unit_pj)  # checked anew, so made once
+
+
+def behind_decoders(chip: Chip, bits: LayerBits, hierarchy: Hierarchy) -> Hierarchy:
+    """Return a chip's memories with what decodes a layer's weights, if anything does.
+
+    Parameters
+    ----------
+    chip : Chip
+    bits : LayerBits
+    hierarchy : Hierarchy
+        The chip's.
+    """
+    pj = chip.arch.decoded_pj if bits.decoder is not None else 0.0
+    return _with_decoders(hierarchy, pj) if pj else hierarchy
+
+
+@lru_cache(maxsize=64)
+def _with_decoders(hierarchy: Hierarchy, pj: float) -> Hierarchy:
+    memories = (
+        replace(each, decode_pj=pj) if each.name == "weight" else each
+        for each in hierarchy.memories
+    )
+    return replace(hierarchy, memories=tuple(memories))
 
 
 @lru_cache(maxsize=64)
@@ -301,7 +324,7 @@ def mapped_run(
         utilization=float(gemm.macs * terms / (peak * cycles)) if cycles else 0.0,
         dram_bits=dram_bits(parts),
         sram_accesses=sram_accesses(parts),
-        energy_pj=_energy_pj(chip, parts, cycles, _decoded_pj(chip, gemm, parts)),
+        energy_pj=_energy_pj(chip, parts, cycles),
         stalls=_stalls(parts, times, cycles - compute),
         binds=max(busy, key=lambda name: busy[name]),
         busy_cycles=busy,
@@ -407,26 +430,10 @@ def busy_cycles(parts: Sequence[Part]) -> dict[str, int]:
     return dict(total)
 
 
-def _decoded_pj(chip: Chip, gemm: Gemm, parts: Sequence[Part]) -> float:
-    """Return what decoders take for the weights that leave their buffer (`arch.decoder`).
-
-    The mapping is chosen without it.
-    """
-    if not chip.arch.decoded_pj or gemm.kind.startswith("attention"):
-        return 0.0
-    weights = sum(
-        part.times * decoded_weights(part.loops, part.best.mapping, part.hierarchy)
-        for part in parts
-    )
-    return chip.arch.decoded_pj * weights
-
-
-def _energy_pj(
-    chip: Chip, parts: Sequence[Part], cycles: int, decoded_pj: float
-) -> dict[str, float]:
+def _energy_pj(chip: Chip, parts: Sequence[Part], cycles: int) -> dict[str, float]:
     """Return energy by component; what runs with the clocks follows the rung's."""
     energy: dict[str, list[float]] = {
-        "pe": [decoded_pj],
+        "pe": [],
         "sram_read": [],
         "sram_write": [],
         "dram": [],
@@ -437,6 +444,7 @@ def _energy_pj(
         written = _written_pj(part.hierarchy, cost)
         read = math.fsum(cost.energy_pj[name] for name in on_chip) - written
         energy["pe"].append(cost.energy_pj["array"] * times)
+        energy["pe"].append(cost.energy_pj.get(DECODERS, 0.0) * times)
         energy["dram"].append(cost.energy_pj[outermost] * times)
         energy["sram_write"].append(written * times)
         energy["sram_read"].append(max(0.0, read) * times)

@@ -256,7 +256,7 @@ def _layers(
     chip, rung, mapper, steps = asked.chip, asked.rung, asked.mapper, asked.steps
     layers, unfused = rung.run(chip, plan, bits, mapper), dict[str, str]()
     counted = chip.arch.vector_unit is not None
-    if counted and fusion and mapper in SEARCHES and chip.arch.pe.decoder is None:
+    if counted and fusion and mapper in SEARCHES:
         alone = dict(zip((gemm for gemm, _ in layer_counts(plan)), layers, strict=True))
         time_of, convolutions = rung.time_of_nest(), asked.convolutions
         if convolutions is None:

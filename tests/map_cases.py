@@ -61,6 +61,7 @@ def random_chip(rng: random.Random, *, large: bool = False) -> Hierarchy:
             double_buffered=rng.random() < 0.7,
             optional=tuple(op for op in holds if rng.random() < 0.15),
             latency_cycles=rng.choice([0, 0, 3]),
+            decode_pj=0.6 if "weight" in holds else 0.0,
         )
         for i, holds in enumerate(groups)
     ]

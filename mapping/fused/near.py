@@ -124,6 +124,7 @@ def near_chip(hierarchy: Hierarchy) -> NearChip:
         size_bits=None,
         ports=tuple(ports),
         latency_cycles=max(memory.latency_cycles for memory in memories.values()),
+        decode_pj=near["weight"].decode_pj,
     )
     ways: tuple[Direction, ...] = ("read", "write")
     return NearChip(

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ...arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory
 from ...datatypes.base.numbers import ceil_div
 from ..best import Best
+from ..cost import DECODERS
 from ..nest import PARTS, Loops, dims_of
 from ..operands import OperandBits
 from .chain import Chain, Ints
@@ -91,7 +92,8 @@ class BlockProduct:
     accesses : dict of PortAt to (int, int, int)
         Reads and writes of each port, and clocks that it is busy.
     array_pj, memory_pj, written_pj : float
-        Energy of the array, of all memories but the outermost, and of the writes among it.
+        Energy of the array with its decoders, of all memories but the outermost, and of the
+        writes among it.
     """
 
     cycles: int
@@ -129,7 +131,7 @@ def block_product(best: Best, near: NearChip, cycles: int | None = None) -> Bloc
         cycles=cost.cycles if cycles is None else cycles,
         step_cycles=cost.compute_cycles,
         accesses=accesses,
-        array_pj=cost.energy_pj["array"],
+        array_pj=cost.energy_pj["array"] + cost.energy_pj.get(DECODERS, 0.0),
         memory_pj=math.fsum(cost.energy_pj[name] for name in names),
         written_pj=math.fsum(written),
     )

@@ -328,7 +328,8 @@ class Unrolled:
             copies = prod(units(self.unrolls[d], memory.per, self.steps[d])[0] for d in own)
             alike = prod(self._least_units(d, same) for d in range(len(self.steps)) if d not in own)
             clocks[self.ports[memory.name, i]] = width / port.width / copies
-            energy += stored / port.width * (port.read_pj if reads else port.write_pj) * alike
+            each = stored / port.width * (port.read_pj if reads else port.write_pj)
+            energy += (each + memory.decoding_pj(operand, reads=reads)) * alike
         return clocks, energy
 
     def _least_units(self, d: int, per: tuple[str, ...]) -> int:

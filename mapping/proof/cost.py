@@ -9,6 +9,8 @@ from math import prod
 from .count import Counted, Move, PortKey, units
 from .record import OPERANDS, Chip, Layer, Nest
 
+DECODERS = "decoders"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
@@ -56,7 +58,7 @@ def total(counted: Counted, moves: list[Move]) -> Cost:
     compute = counted.all_steps * layer.step_cycles
     accesses = {key: [0, 0] for key in keys}
     busy = dict.fromkeys(keys, 0)
-    beside = {memory.name: Fraction(0) for memory in chip.memories}
+    beside, decoded = {memory.name: Fraction(0) for memory in chip.memories}, Fraction(0)
     for move in moves:
         width = code_bits(layer, move)
         extra = layer.bits(move.operand, partial=move.partial, code=False) - width
@@ -68,6 +70,9 @@ def total(counted: Counted, moves: list[Move]) -> Cost:
                 if extra:
                     moved = tile.elements * count * extra / port.width
                     beside[key[0]] += moved * _pj(chip, key, reads=reads)
+                each = chip.memory(key[0]).decoding_pj(move.operand, reads=reads)
+                if each:
+                    decoded += tile.elements * count * each
     stalls = _stalls(counted, moves, compute, keys)
     first, last = edges(counted, moves)
     stall = max(stalls.values())
@@ -76,6 +81,8 @@ def total(counted: Counted, moves: list[Move]) -> Cost:
     energy = beside
     for key, (read, written) in accesses.items():
         energy[key[0]] += read * _pj(chip, key, reads=True) + written * _pj(chip, key, reads=False)
+    if decoded:
+        energy[DECODERS] = decoded
     energy["array"] = array_pj(layer, chip, counted)
     energy["static"] = cycles * chip.static_pj
     return Cost(

@@ -267,7 +267,8 @@ class Memory:
     """A memory; ``per``: axes along which each unit has its own copy.
 
     ``keep_halo``: of a tile of inputs right behind the one before along a window, only the pixels
-    come that the one before does not have.
+    come that the one before does not have. ``decode_pj``: of each weight that is read from it,
+    beside the port's energy.
     """
 
     name: str
@@ -280,6 +281,11 @@ class Memory:
     optional: tuple[str, ...]
     latency: int
     keep_halo: bool
+    decode_pj: Fraction
+
+    def decoding_pj(self, operand: str, *, reads: bool) -> Fraction:
+        """Return the energy of decoding an element that is read from it, or written."""
+        return self.decode_pj if reads and operand == "weight" else Fraction(0)
 
     def port(self, operand: str, *, reads: bool) -> int:
         """Return the number of the port that an operand goes through."""
@@ -461,7 +467,9 @@ def chip_of(data: Any, where: str) -> Chip:
 
 def _memory(data: Any, where: str, axes: tuple[str, ...]) -> Memory:
     keys = "name holds size_bits words ports per double_buffered optional latency_cycles keep_halo"
-    name, holds, size, words, ports, per, double, optional, latency, halo = take(data, where, keys)
+    name, holds, size, words, ports, per, double, optional, latency, halo, decode = take(
+        data, where, f"{keys} decode_pj"
+    )
     found = []
     for i, each in enumerate(listed(ports, f"{where}.ports")):
         at = f"{where}.ports[{i}]"
@@ -497,6 +505,7 @@ def _memory(data: Any, where: str, axes: tuple[str, ...]) -> Memory:
         optional=texts(optional, f"{where}.optional", held),
         latency=whole(latency, f"{where}.latency_cycles"),
         keep_halo=truth(halo, f"{where}.keep_halo"),
+        decode_pj=exact(decode, f"{where}.decode_pj"),
     )
 
 

@@ -16,7 +16,7 @@ from ...workloads.gemm import Gemm
 from ...workloads.vector_step import OPERATIONS, QUANTIZE
 from ..chip import Chip
 from ..layer_bits import LayerBits
-from ..mapped import nest_bits, nest_hierarchy
+from ..mapped import behind_decoders, nest_bits, nest_hierarchy
 from ..policy import formats_of
 from ..vector import group_size
 from .groups import Group
@@ -25,6 +25,12 @@ Bits = Mapping[Gemm, LayerBits]
 Total = tuple[float, float]
 """Clocks and energy."""
 NO_BETTER = "the run is no better."
+DECODED = "its weights pass decoders, whose table is loaded for a layer by itself."
+
+
+def loads_table(bits: LayerBits) -> bool:
+    """Return whether a layer's weights pass decoders that load a table."""
+    return bits.decoder is not None and bits.decoder.entries > 0
 
 
 def lanes_of(chip: Chip) -> Lanes:
@@ -133,10 +139,13 @@ def best_of(
     if len({bits[gemm].split for gemm in group.gemms}) > 1:
         into = " and ".join(gemm.name for gemm in group.into)
         return f"multipliers split otherwise for {group.out.name} than for {into}."
+    if any(map(loads_table, (bits[gemm] for gemm in group.gemms))):
+        return DECODED
     chip = chip.split_for(bits[group.out].split)
     lanes, found, reasons = lanes_of(chip), list[Fused](), list[str]()
     some, better = list[tuple[Chain, NearChip]](), apart is None
-    for hierarchy in chip.hierarchies:
+    decoded = (behind_decoders(chip, bits[group.out], each) for each in chip.hierarchies)
+    for hierarchy in decoded:
         reason = why_not(hierarchy)
         chain = chain_of(chip, group, bits, hierarchy)
         if reason is None and chain is None:

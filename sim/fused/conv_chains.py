@@ -27,10 +27,10 @@ from ...workloads.transformer.matrix import Product
 from ...workloads.vector_step import OPERATIONS, QUANTIZE, Operation, VectorStep, summed
 from ..chip import Chip
 from ..kept import read_elements
-from ..mapped import NestTime, Part, TimeOfNest, nest_bits, nest_hierarchy
+from ..mapped import NestTime, Part, TimeOfNest, behind_decoders, nest_bits, nest_hierarchy
 from ..run import LayerRun
 from .account import fused_run, searched
-from .chains import Bits, lanes_of
+from .chains import DECODED, Bits, lanes_of, loads_table
 
 LONGEST = 3
 """Convolutions of a chain."""
@@ -218,7 +218,8 @@ def best_of(chip: Chip, group: ConvGroup, bits: Bits, objective: Objective) -> F
     """
     lanes, reasons = lanes_of(chip), list[str]()
     best: tuple[tuple[float, float], int, FusedConvs] | None = None
-    for i, hierarchy in enumerate(chip.hierarchies):
+    decoded = (behind_decoders(chip, bits[group.gemms[0]], each) for each in chip.hierarchies)
+    for i, hierarchy in enumerate(decoded):
         reason = why_not(hierarchy)
         if reason is not None:
             reasons.append(f"{reason}.")
@@ -253,6 +254,8 @@ def conv_run(
     """
     if len({bits[gemm].split for gemm in group.gemms}) > 1:
         return "multipliers split otherwise for one of its convolutions than for another."
+    if any(map(loads_table, (bits[gemm] for gemm in group.gemms))):
+        return DECODED
     chip = chip.split_for(bits[group.gemms[0]].split)
     fused = best_of(chip, group, bits, objective)
     if isinstance(fused, str):

@@ -214,6 +214,26 @@ def test_chains_are_fused_with_the_steps_that_quantize_their_results() -> None:
     assert work[0] == pytest.approx(work[1])  # no halo is made again
 
 
+def test_chips_with_decoders_fuse_what_loads_no_table() -> None:
+    """Attention, whose keys and values pass no decoder; an MLP, whose weights are decoded alike."""
+
+    def run(**decoder: Any) -> tuple[bl.Arch, bl.Run, dict[str, LayerRun]]:
+        own = {"pe.decoder": {"operators": {"fp16_multiply": 1}, **decoder}} if decoder else {}
+        arch = bl.load_arch("fp16", {"dram.gb_per_s": 2, **own})
+        found = bl.simulate(arch, TINY, context=48, fidelity="analytic")
+        return arch, found, {each.name: each for each in fused_in(found.layers)}
+
+    mlp = "gate_proj+up_proj+down_proj"
+    (_, _, plain), (arch, _, decoded) = run(), run(entries=0)
+    assert set(decoded) == set(plain)
+    more = decoded[mlp].energy_pj["pe"] - plain[mlp].energy_pj["pe"]
+    assert more >= 3 * 64 * 96 * arch.decoded_pj * (1 - 1e-9)  # each weight once at least
+    assert more < 48 * 3 * 64 * 96 * arch.decoded_pj
+    _, loaded, fused = run(entries=16)
+    assert set(fused) == set(plain) - {mlp}
+    assert "pass decoders, whose table is loaded" in loaded.unfused[mlp]
+
+
 def test_the_command_names_what_is_fused() -> None:
     command = "simulate --arch bitmod --model opt-125m --context 64 --fidelity analytic"
     fused, apart = (

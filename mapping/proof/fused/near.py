@@ -79,6 +79,7 @@ def near_of(chip: Chip) -> Near:
         optional=(),
         latency=latency,
         keep_halo=False,
+        decode_pj=near["weight"].decode_pj,
     )
     return Near(
         whole=chip,

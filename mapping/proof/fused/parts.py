@@ -13,7 +13,7 @@ from math import floor
 from typing import Any, ClassVar
 
 from ..check import Checker, Verdict, same
-from ..cost import Cost, cost
+from ..cost import DECODERS, Cost, cost
 from ..legal import problem as problem_of_nest
 from ..record import (
     KINDS,
@@ -320,7 +320,7 @@ def made_of(found: Cost, near: Near) -> Made:
         cycles=found.cycles,
         steps=found.compute,
         ports={near.key(key): each[:3] for key, each in found.ports.items()},
-        array_pj=found.energy_pj["array"],
+        array_pj=found.energy_pj["array"] + found.energy_pj.get(DECODERS, Fraction(0)),
         memory_pj=sum((found.energy_pj[name] for name in memories), Fraction(0)),
     )
 
