@@ -103,8 +103,11 @@ class Fusion(Blocks):
         jobs, times = self.jobs(tiling, product), self.chain.instances
         total = jobs.total()
         if walked:
-            runs = [(many, jobs.times(*kind)) for many, kind in jobs.cut.order(tiling)]
-            return walk(runs, tiling, self.near.outermost.latency, times), total, times
+            order = [
+                (many, [(blocks, jobs.times(*kind)) for blocks, kind in runs])
+                for many, runs in jobs.cut.order(tiling)
+            ]
+            return walk(order, tiling, self.near.outermost.latency, times), total, times
         beside = max(total.array, total.unit) if tiling.ahead else total.array + total.unit
         return beside * times, total, times
 

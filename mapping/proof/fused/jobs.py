@@ -17,6 +17,8 @@ from .totals import Job, Made, Total, plus
 ALONE, FIRST, LATER, LAST = range(4)
 Rows = tuple[int, int, int]
 """A block of rows: how many, its first block of columns, its last + 1."""
+Run = tuple[int, tuple[int, int, int, bool]]
+"""Blocks of a kind that follow each other: how many, and the kind."""
 
 
 class Times(NamedTuple):
@@ -34,6 +36,8 @@ class Times(NamedTuple):
 
 class Cut:
     """A chain cut into blocks of rows and columns, one instance of it.
+
+    ``rows``: blocks of rows that see the same blocks of columns, how many follow each other.
 
     Parameters
     ----------
@@ -63,7 +67,9 @@ class Cut:
     def _kinds(self) -> Counter[tuple[int, int, int]]:
         """Return the blocks by rows, columns and place."""
         found: Counter[tuple[int, int, int]] = Counter()
-        alike = Counter((rows, high - low, self.width(high - 1)) for rows, low, high in self.rows)
+        alike: Counter[tuple[int, int, int]] = Counter()
+        for times, (rows, low, high) in self.rows:
+            alike[rows, high - low, self.width(high - 1)] += times
         for (rows, many, last), times in alike.items():
             if many == 1:
                 found[rows, last, ALONE] += times
@@ -77,7 +83,7 @@ class Cut:
         """Return the blocks of columns that any rows see, by their columns."""
         found: Counter[int] = Counter()
         top = 0
-        for _, low, high in self.rows:
+        for _, (_, low, high) in self.rows:
             for j in range(max(low, top), high) if high - max(low, top) < 2 else ():
                 found[self.width(j)] += 1
             if high - max(low, top) >= 2:
@@ -86,8 +92,8 @@ class Cut:
             top = max(top, high)
         return found
 
-    def order(self, tiling: Tiling) -> Iterator[tuple[int, tuple[int, int, int, bool]]]:
-        """Yield the blocks in order, as many of a kind as follow each other.
+    def order(self, tiling: Tiling) -> Iterator[tuple[int, list[Run]]]:
+        """Yield the blocks in order: how often some runs of blocks of a kind follow each other.
 
         A kind: rows, columns, place, and whether the block's weights come with it.
         """
@@ -95,34 +101,51 @@ class Cut:
             yield from self._spilled()
             return
         top = 0
-        for rows, low, high in self.rows:
-            cuts = sorted({low, low + 1, min(max(low + 1, top), high - 1), high - 1, high})
-            for start, end in pairwise(cuts):
-                if low <= start < end:
-                    first, last = start == low, end == high
-                    place = ALONE if first and last else FIRST if first else LAST if last else LATER
-                    comes = not tiling.held or start >= top
-                    yield end - start, (rows, self.width(end - 1), place, comes)
+        for times, (rows, low, high) in self.rows:
+            yield 1, list(self._runs(tiling, rows, low, high, top))
             top = max(top, high)
+            if times > 1:
+                yield times - 1, list(self._runs(tiling, rows, low, high, top))
 
-    def _spilled(self) -> Iterator[tuple[int, tuple[int, int, int, bool]]]:
-        many = self.rows[0][2]
-        for j in range(many):
+    def _runs(self, tiling: Tiling, rows: int, low: int, high: int, top: int) -> Iterator[Run]:
+        """Yield the runs of a block of rows; columns up to ``top`` were there before."""
+        cuts = sorted({low, low + 1, min(max(low + 1, top), high - 1), high - 1, high})
+        for start, end in pairwise(cuts):
+            if low <= start < end:
+                first, last = start == low, end == high
+                place = ALONE if first and last else FIRST if first else LAST if last else LATER
+                comes = not tiling.held or start >= top
+                yield end - start, (rows, self.width(end - 1), place, comes)
+
+    def _spilled(self) -> Iterator[tuple[int, list[Run]]]:
+        many = self.rows[0][1][2]
+        for times, j in (1, 0), (many - 2, 1), (1, many - 1):
             place = FIRST if j == 0 else LAST if j == many - 1 else LATER
-            for i, (rows, _, _) in enumerate(self.rows):
-                yield 1, (rows, self.width(j), place, i == 0)
+            runs = [
+                (blocks, (rows, self.width(j), place, i == 0))
+                for i, (blocks, (rows, _, _)) in enumerate(self.rows)
+            ]
+            first, kind = runs[0]
+            alone = [(first - 1, (*kind[:3], False))] if first > 1 else []
+            if times:
+                yield times, [(1, kind), *alone, *runs[1:]]
 
 
-def _seen(chain: Chain, rows: int, columns: int) -> Iterator[Rows]:
+def _seen(chain: Chain, rows: int, columns: int) -> Iterator[tuple[int, Rows]]:
+    whole, rest = divmod(chain.m, rows)
+    if chain.mask is None:
+        blocks = -(-chain.middle // columns)
+        yield whole, (rows, 0, blocks)
+        if rest:
+            yield 1, (rest, 0, blocks)
+        return
+    per, before, window = chain.mask
     for top in range(0, chain.m, rows):
-        last, low, high = min(top + rows, chain.m) - 1, 0, chain.middle
-        if chain.mask is not None:
-            per, before, window = chain.mask
-            high = min(high, before + last // per + 1)
-            if window is not None:
-                low = max(low, before + top // per - window + 1)
+        last = min(top + rows, chain.m) - 1
+        high = min(chain.middle, before + last // per + 1)
+        low = 0 if window is None else max(0, before + top // per - window + 1)
         if low < high:
-            yield last - top + 1, low // columns, -(-high // columns)
+            yield 1, (last - top + 1, low // columns, -(-high // columns))
 
 
 class Jobs:

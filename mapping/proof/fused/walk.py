@@ -14,6 +14,7 @@ is later anyway, is left out of the state.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from .jobs import Times
@@ -110,11 +111,12 @@ class Schedule:
 
     def _state(self) -> tuple[Any, ...]:
         """Return what decides all that follows, seen from the array's clock."""
-        now, some = self.array, [*self.begun, *self.ended]
+        now = self.array
         oldest = min(*(each.first for each in self.begun), *(each.second for each in self.ended))
-        blocks = tuple(
-            (each.times, each.worked - now, each.first - now, each.second - now, each.added - now,
-             each.waiting) for each in some
+        blocks = (
+            *((each.times, each.worked - now, each.first - now) for each in self.begun),
+            *((each.times.store, each.second - now, each.added - now, each.waiting)
+              for each in self.ended),
         )  # fmt: skip
         left = tuple(max(each - now, 0) for each in self.left)
         return max(self.port, oldest) - now, max(self.unit - now, 0), blocks, left, self.owed
@@ -144,13 +146,16 @@ class Schedule:
                 seen[state] = walked, self.array + self.skipped
 
 
-def walk(runs: list[tuple[int, Times]], tiling: Tiling, latency: int, instances: int) -> int:
+def walk(
+    order: list[tuple[int, list[tuple[int, Times]]]], tiling: Tiling, latency: int, instances: int
+) -> int:
     """Return the clocks of a chain's schedule, all instances together.
 
     Parameters
     ----------
-    runs : list of (int, Times)
-        Of one instance, how many blocks of a kind follow each other, and their jobs' clocks.
+    order : list of (int, list of (int, Times))
+        Of one instance, how often some runs follow each other; of each, how many blocks of a kind
+        do, and their jobs' clocks.
     tiling : Tiling
     latency : int
         Of the outermost memory.
@@ -159,9 +164,13 @@ def walk(runs: list[tuple[int, Times]], tiling: Tiling, latency: int, instances:
     """
     schedule = Schedule(tiling, latency)
 
-    def instance() -> None:
+    def some(runs: list[tuple[int, Times]]) -> None:
         for many, times in runs:
-            schedule.repeat(many, lambda each=times: schedule.block(each))  # type: ignore[misc]
+            schedule.repeat(many, partial(schedule.block, times))
+
+    def instance() -> None:
+        for many, runs in order:
+            schedule.repeat(many, partial(some, runs))
 
     apart = tiling.held == 1
     schedule.repeat(1 if apart else instances, instance)
