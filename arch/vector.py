@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from ..datatypes.base.yamlfile import Record
 from .components import VectorPart, component_names, vector_component
@@ -23,6 +23,11 @@ class Lane(NamedTuple):
 
 
 _FIGURES = ("add_pj", "multiply_pj", "special_pj", "area_um2")
+
+
+def _listed(data: Any) -> Any:
+    """Take the names of a list as they are, a single one as a list of it."""
+    return (data,) if isinstance(data, str) else tuple(data) if isinstance(data, list) else data
 
 
 class VectorUnit(Record):
@@ -46,6 +51,9 @@ class VectorUnit(Record):
         description="memory whose ports it uses; the outermost that holds results if left out",
     )
     overlap: bool = Field(default=True, description="work beside the array where data allow it")
+    operations: Annotated[tuple[str, ...], BeforeValidator(_listed)] | None = Field(
+        default=None, description="operations that it does, such as softmax; all if left out"
+    )
     special_cycles: PositiveInt | None = Field(
         default=None, description="clocks of a special function (exponential, reciprocal, root)"
     )

@@ -25,6 +25,7 @@ from .map_shown import cost_data, cost_lines, line_of, port_rows
 from .map_strips import AskedStrips
 from .policy import calibrated_caches, layer_bits, with_numbers
 from .results import results_of
+from .vector import check_operations
 
 Rows = list[dict[str, Any]]
 
@@ -213,5 +214,8 @@ def group_on(
     group, chip = known[name], Chip.of(resolved)
     bits = {gemm: layer_bits(resolved, gemm, None, results.of(gemm)) for gemm in group.gemms}
     if isinstance(group, ConvGroup):
+        for each in (step for some in group.steps for step in some):
+            check_operations(resolved, each)
         return AskedStrips(chip=chip, group=group, bits=bits)
+    check_operations(resolved, group.step)
     return AskedGroup(chip=chip, group=group, bits=bits)

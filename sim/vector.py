@@ -23,9 +23,17 @@ from ..arch.formats import Operand
 from ..arch.hierarchy import Hierarchy, Memory
 from ..arch.schema import Arch
 from ..arch.vector import VectorUnit
-from ..datatypes.base.errors import BitlatheError
+from ..datatypes.base.errors import BitlatheError, unknown_name
 from ..datatypes.base.numbers import ceil_div
-from ..workloads.vector_step import QUANTIZE, Operation, Tensor, VectorStep, summed, work
+from ..workloads.vector_step import (
+    OPERATIONS,
+    QUANTIZE,
+    Operation,
+    Tensor,
+    VectorStep,
+    summed,
+    work,
+)
 from .chip import Chip
 from .energy import timed_energy_pj
 from .policy import formats_of
@@ -122,6 +130,37 @@ def group_size(stored: Operand, width: int) -> int:
     return min(width, getattr(granularity, "columns", None) or width)
 
 
+def check_operations(arch: Arch, step: VectorStep) -> None:
+    """Refuse a step with an operation that the chip's vector unit does not do.
+
+    Parameters
+    ----------
+    arch : Arch
+        One that has a vector unit.
+    step : VectorStep
+
+    Raises
+    ------
+    BitlatheError
+        It says which operation of which step, and what the unit does.
+    """
+    does = None if arch.vector_unit is None else arch.vector_unit.operations
+    if does is None:
+        return
+    for name in does:
+        if name not in OPERATIONS:
+            raise BitlatheError(f"vector.operations: {unknown_name('operation', name, OPERATIONS)}.")
+    named = [name for name in step.operations if name not in does]
+    if QUANTIZE not in does and any(True for _ in _quantizing(arch, step)):
+        named.append(QUANTIZE)
+    if named:
+        raise BitlatheError(
+            f"{arch.name}: {step.name!r} takes {' and '.join(dict.fromkeys(named))}, which no unit "
+            f"of the chip can do; vector.operations are {', '.join(does) or 'none'}: add it there, "
+            "or leave the key out for a unit that does all."
+        )
+
+
 def unit_memory(unit: VectorUnit, hierarchy: Hierarchy) -> Memory:
     """Return the memory that the unit stands beside.
 
@@ -149,6 +188,7 @@ def pass_of(chip: Chip, step: VectorStep, *, stays: bool = False) -> Pass:
         Whether what it works on stays on the chip: nothing but a state passes DRAM.
     """
     arch, unit, hierarchy = chip.arch, chip.vector, chip.hierarchies[0]
+    check_operations(arch, step)
     lane, totals = (
         unit.lane(arch.technology.node_nm),
         summed([step.totals, *_quantizing(arch, step)]),

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitlathe import BitlatheError, load_arch
+from bitlathe import BitlatheError, load_arch, load_model, simulate
 from bitlathe.arch import resolve
 from bitlathe.arch.silicon import areas_um2, leakages_mw
 from bitlathe.sim.chip import Chip
+from bitlathe.sim.map_group import group_on
 from bitlathe.sim.run import LayerRun
 from bitlathe.sim.vector import (
     Following,
@@ -320,6 +321,18 @@ def test_wrong_units_are_refused_in_a_sentence(tmp_path, was, now, said):
     with pytest.raises(BitlatheError, match=said.replace("(", r"\(")) as error:
         _arch(tmp_path, CHIP.replace(was, now))
     assert "chip.yaml" in str(error.value)
+
+
+def test_operations_that_no_unit_does_are_refused():
+    """In a run, and where layers are mapped together: which operation, of which step."""
+    chip = load_arch("bitmod", {"vector.operations": ["rms_norm", "silu", "quantize", "add"]})
+    with pytest.raises(BitlatheError, match="'rotary' takes rotary, which no unit"):
+        simulate(chip, "llama-3.2-1b", "decode", 8, fidelity="analytic", mapper="whole-buffer")
+    with pytest.raises(BitlatheError, match="'softmax' takes softmax, which no unit"):
+        group_on(chip, load_model("llama-3.2-1b"), "attention_qk+av", "prefill", 8)
+    other = load_arch("bitmod", {"vector.operations": "softmaks"})
+    with pytest.raises(BitlatheError, match=r"unknown operation 'softmaks'; did you mean 'softmax'"):
+        simulate(other, "llama-3.2-1b", "decode", 8, fidelity="analytic", mapper="whole-buffer")
 
 
 def test_wrong_steps_are_refused():
