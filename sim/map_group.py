@@ -14,12 +14,11 @@ from ..mapping.fused.demand import demand
 from ..mapping.fused.near import near_chip, why_not
 from ..mapping.fused.products import Asked, BlockProduct, block_product
 from ..workloads import Model
-from ..workloads.conv import ConvNet
-from ..workloads.transformer import Transformer
 from .chip import Chip
 from .fused.chains import Fused, best_of, chain_of, lanes_of
 from .fused.conv_chains import ConvGroup, conv_groups
 from .fused.groups import Group, groups_of
+from .fused.listed import edges_of
 from .layer_bits import LayerBits
 from .map_shown import cost_data, cost_lines, line_of, port_rows
 from .map_strips import AskedStrips
@@ -198,11 +197,14 @@ def group_on(
     calibrated_caches(resolved, model, staged, grows=grows)
     results, staged = results_of(resolved, model, staged, grows=grows)
     steps = model.vector_steps(staged)
-    edges = tuple(staged.edges()) if isinstance(model.shape, Transformer) else ()
+    edges = edges_of(model, staged)
     known: dict[str, Group | ConvGroup] = {
         group.name: group for group in reversed([*groups_of(gemms, steps, edges)])
     }
-    if isinstance(model.shape, ConvNet):
+    alone = model.each_alone() or model
+    if alone is not model:
+        results, staged = results_of(resolved, alone, alone.staged(batch=batch))
+    if not known:
         known = {each.name: each for _, _, each in conv_groups(staged.before, staged.steps)}
     if name not in known:
         if not known:

@@ -14,13 +14,17 @@ from ..mapping.mappers import NEST_MAPPERS, SEARCHES
 from ..workloads import Gemm, Model, Source, Step, load_model
 from ..workloads.conv import ConvNet
 from ..workloads.order import Order, each_alone, ordered, steps_of
+from ..workloads.products import Products
 from ..workloads.sizes import COUNTER_LIMIT
-from ..workloads.transformer import Staged, Transformer
+from ..workloads.transformer import Staged
 from ..workloads.vector_step import VectorStep
 from .beside import beside_steps
 from .chip import Chip
 from .fused.choose import with_fusion
+from .fused.conv_chains import conv_groups
 from .fused.conv_choose import Network, with_fused_convolutions
+from .fused.groups import groups_of
+from .fused.listed import apart_in_lists, edges_of
 from .kept import STAY_INSTEAD, with_kept
 from .mappers import AUTO, MAPPERS, mapper_for, why_a_rule
 from .plan import plan_of
@@ -147,6 +151,11 @@ def simulate(
         mapper=mapper,
     )
     asked = _Asked.of(chip, rung, mapper, network, staged, gemms)
+    fusion = fusion and not bandwidth
+    if fusion and asked.fuses and not any(groups_of(gemms, asked.steps, asked.edges)):
+        asked = replace(
+            asked, convolutions=asked.convolutions or _listed_chains(asked, network, batch)
+        )
     bits = {
         step.gemm: layer_bits(
             resolved,
@@ -158,7 +167,9 @@ def simulate(
         for step in steps_of((*asked.order, *asked.kept_order))
     }
     plan = nothing_kept(asked.order) if asked.nests else plan_of(resolved, asked.order, bits)
-    layers, unfused = _layers(asked, plan, bits, fusion=fusion and not bandwidth)
+    layers, unfused = _layers(asked, plan, bits, fusion=fusion)
+    if fusion and asked.fuses and isinstance(network.shape, Products):
+        unfused = {**unfused, **apart_in_lists(staged.before, layers)}
     left_out = () if resolved.vector_unit is not None else (step.name for step in asked.steps)
     run = Run(
         arch=resolved.name,
@@ -237,7 +248,7 @@ class _Asked:
             kept_order=ordered(staged) if keeps and nests else (),
             steps=staged.steps if in_order else network.vector_steps(staged) + extra,
             every_step=staged.steps,
-            edges=tuple(staged.edges()) if isinstance(network.shape, Transformer) else (),
+            edges=edges_of(network, staged),
             convolutions=Network(products=staged.before, steps=staged.steps)
             if isinstance(network.shape, ConvNet)
             else None,
@@ -248,6 +259,11 @@ class _Asked:
         """Whether each layer runs under mappings."""
         return self.mapper in NEST_MAPPERS
 
+    @property
+    def fuses(self) -> bool:
+        """Whether layers may be fused: under a search, on a chip that can."""
+        return self.chip.arch.vector_unit is not None and self.mapper in SEARCHES
+
 
 def _layers(
     asked: _Asked, plan: Plan, bits: Bits, *, fusion: bool
@@ -256,7 +272,7 @@ def _layers(
     chip, rung, mapper, steps = asked.chip, asked.rung, asked.mapper, asked.steps
     layers, unfused = rung.run(chip, plan, bits, mapper), dict[str, str]()
     counted = chip.arch.vector_unit is not None
-    if counted and fusion and mapper in SEARCHES:
+    if fusion and asked.fuses:
         alone = dict(zip((gemm for gemm, _ in layer_counts(plan)), layers, strict=True))
         time_of, convolutions = rung.time_of_nest(), asked.convolutions
         if convolutions is None:
@@ -274,6 +290,18 @@ def _layers(
         groups = (each.name for each in layers if each.fused)
         unfused = {**unfused, **dict.fromkeys(groups, STAY_INSTEAD)}
     return kept, unfused
+
+
+def _listed_chains(asked: _Asked, network: Model, batch: int) -> Network | None:
+    """Return a traced network with each layer by itself, where it has chains of convolutions."""
+    alone = network.each_alone()
+    if alone is None:
+        return None
+    found = alone.staged(batch=batch)
+    if next(conv_groups(found.before, found.steps), None) is None:
+        return None
+    _, staged = results_of(asked.chip.arch, alone, found, mapper=asked.mapper)
+    return Network(products=staged.before, steps=staged.steps)
 
 
 def _check_bandwidth(arch: Arch, mapper: str) -> None:

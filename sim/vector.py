@@ -149,7 +149,9 @@ def check_operations(arch: Arch, step: VectorStep) -> None:
         return
     for name in does:
         if name not in OPERATIONS:
-            raise BitlatheError(f"vector.operations: {unknown_name('operation', name, OPERATIONS)}.")
+            raise BitlatheError(
+                f"vector.operations: {unknown_name('operation', name, OPERATIONS)}."
+            )
     named = [name for name in step.operations if name not in does]
     if QUANTIZE not in does and any(True for _ in _quantizing(arch, step)):
         named.append(QUANTIZE)

@@ -410,6 +410,14 @@ class Model:
             flow.add_edges_from((a, b) for a in by_name.get(tail, ()) for b in by_name[head])
         return flow
 
+    def each_alone(self) -> Model | None:
+        """Return a list of products with each under a name of its own; None where that is unknown.
+
+        Chains of layers are found in it, which repeated layers under one name hide.
+        """
+        alone = self.shape.alone if isinstance(self.shape, Products) else None
+        return None if alone is None else replace(self, shape=alone)
+
     def staged(
         self,
         phase: str = "prefill",

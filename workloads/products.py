@@ -97,6 +97,9 @@ class Products:
         Tokens of a prompt that an input becomes, where this is a tower beside a text model.
     joints : tuple of Joint
         Of a chip's share: what it and the others put together.
+    alone : Products or None
+        The same with each product, and each step, by itself under a name of its own, where the
+        source of the list knows them: as chains of layers are found in it.
     divided : callable or None
         From a chip's place among those that share it to its share; None: it is not said how.
     """
@@ -110,6 +113,7 @@ class Products:
     steps: tuple[VectorStep, ...] = ()
     tokens_left: int = 0
     joints: tuple[Joint, ...] = ()
+    alone: Products | None = field(default=None, compare=False, repr=False)
     divided: Callable[[Slice], Products] | None = field(default=None, compare=False, repr=False)
 
     @property

@@ -18,6 +18,7 @@ from bitlathe.sim.fused.choose import NO_BETTER, choice, chosen
 from bitlathe.sim.fused.groups import groups_of, left_of
 from bitlathe.sim.run import LayerRun, Run
 from bitlathe.workloads import Gemm, load_model
+from bitlathe.workloads.traced import from_torch
 from bitlathe.workloads.vector_step import Tensor, VectorStep
 
 STEP = {"prefill": [[24, 8]], "decode": [40, {"context": 17, "sequences": 3}]}
@@ -232,6 +233,46 @@ def test_chips_with_decoders_fuse_what_loads_no_table() -> None:
     _, loaded, fused = run(entries=16)
     assert set(fused) == set(plain) - {mlp}
     assert "pass decoders, whose table is loaded" in loaded.unfused[mlp]
+
+
+def test_a_traced_network_is_fused_as_its_configuration_is() -> None:
+    """Chains of convolutions, residual sums with them; an MLP; a gated one is told to be apart."""
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+
+    class Block(nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.up, self.down = nn.Conv2d(4, 24, 1), nn.Conv2d(24, 4, 1)
+            self.deep = nn.Conv2d(24, 24, 3, padding=1, groups=24)
+
+        def forward(self, x: Any) -> Any:
+            inner = nn.functional.relu6(self.up(x))
+            return x + self.down(nn.functional.relu6(self.deep(inner)))
+
+    class Gated(nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate, self.up, self.down = nn.Linear(8, 96), nn.Linear(8, 96), nn.Linear(96, 8)
+
+        def forward(self, x: Any) -> Any:
+            return self.down(nn.functional.silu(self.gate(x)) * self.up(x))
+
+    stem = {"name": "stem", "out_channels": 4, "kernel": 3, "padding": 1}
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), Block(), Block())
+    traced = from_torch(net, torch.empty(1, 3, 12, 12))
+    layers = [stem, *(each for i in (0, 1) for each in block(i, 1, 4))]
+    known = load_model({"model_type": "convnet", "input": [3, 12, 12], "layers": layers})
+    runs = [bl.simulate("edge-npu", each, fidelity="analytic") for each in (traced, known)]
+    assert [run.cycles for run in runs] == [runs[1].cycles] * 2
+    assert [run.energy_pj["total"] for run in runs] == [runs[1].energy_pj["total"]] * 2
+    assert any(layer.fused for layer in runs[0].layers)
+    assert not runs[0].unfused
+    mlp = nn.Sequential(nn.Linear(8, 96), nn.GELU(), nn.Linear(96, 8))
+    run = bl.simulate("bitmod", from_torch(mlp, torch.empty(64, 8)), fidelity="analytic")
+    assert [layer.name for layer in run.layers] == ["0+2"]
+    gated = bl.simulate("bitmod", from_torch(Gated(), torch.empty(64, 8)), fidelity="analytic")
+    assert "which step joins the two" in gated.unfused["gate+up+down"]
 
 
 def test_the_command_names_what_is_fused() -> None:

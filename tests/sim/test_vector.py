@@ -331,7 +331,9 @@ def test_operations_that_no_unit_does_are_refused():
     with pytest.raises(BitlatheError, match="'softmax' takes softmax, which no unit"):
         group_on(chip, load_model("llama-3.2-1b"), "attention_qk+av", "prefill", 8)
     other = load_arch("bitmod", {"vector.operations": "softmaks"})
-    with pytest.raises(BitlatheError, match=r"unknown operation 'softmaks'; did you mean 'softmax'"):
+    with pytest.raises(
+        BitlatheError, match=r"unknown operation 'softmaks'; did you mean 'softmax'"
+    ):
         simulate(other, "llama-3.2-1b", "decode", 8, fidelity="analytic", mapper="whole-buffer")
 
 

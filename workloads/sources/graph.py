@@ -283,28 +283,43 @@ class Graph:
         """
         if not self._found:
             raise BitlatheError("it multiplies no matrices: there is nothing to run.")
-        names = shared_names([gemm for gemm, _, _ in self._found])
-
-        def named(places: frozenset[int]) -> tuple[str, ...]:
-            return tuple(dict.fromkeys(names[place] for place in sorted(places)))
-
-        return Products(
-            entries=tuple(
-                Entry(
-                    gemm=replace(gemm, name=name),
-                    inputs=named(read),
-                    operands=named(held),
-                    leaves=place in self._leaving,
-                )
-                for place, (name, (gemm, read, held)) in enumerate(
-                    zip(names, self._found, strict=True)
-                )
+        gemms = [gemm for gemm, _, _ in self._found]
+        names, own = shared_names(gemms), _own_names(gemms)
+        steps = [
+            replace(step, name=_behind(step.name, place, own), after=_after(place, own))
+            for step, place in self._steps
+        ]
+        alone = Products(
+            entries=self._entries(own),
+            steps=tuple(
+                replace(step, name=name)
+                for step, name in zip(steps, _own_names(steps), strict=True)
             ),
+        )
+        return Products(
+            entries=self._entries(names),
             merged=True,
             beside=tuple(self._beside),
             weights=sum(sizes.get(name, 0) for name in self._weights),
             parameters=parameters,
             steps=_counted(self._steps, names),
+            alone=alone,
+        )
+
+    def _entries(self, names: Sequence[str]) -> tuple[Entry, ...]:
+        """Return the products under some names."""
+
+        def named(places: frozenset[int]) -> tuple[str, ...]:
+            return tuple(dict.fromkeys(names[place] for place in sorted(places)))
+
+        return tuple(
+            Entry(
+                gemm=replace(gemm, name=name),
+                inputs=named(read),
+                operands=named(held),
+                leaves=place in self._leaving,
+            )
+            for place, (name, (gemm, read, held)) in enumerate(zip(names, self._found, strict=True))
         )
 
 
@@ -379,16 +394,35 @@ def _counted(
     found: Sequence[tuple[VectorStep, int | None]], products: Sequence[str]
 ) -> tuple[VectorStep, ...]:
     """Return steps behind the products of these names, those alike in repeated layers once."""
-    steps = []
-    for step, place in found:
-        after = () if place is None else (products[place],)
-        name = "".join((*after, step.name)) if step.name.startswith(".") else step.name
-        steps.append(replace(step, name=name.removeprefix("."), after=after))
+    steps = [
+        replace(step, name=_behind(step.name, place, products), after=_after(place, products))
+        for step, place in found
+    ]
     counts: dict[VectorStep, int] = {}
     for step, name in zip(steps, shared_names(steps), strict=True):
         one = replace(step, name=name)
         counts[one] = counts.get(one, 0) + 1
     return tuple(replace(step, count=count) for step, count in counts.items())
+
+
+def _after(place: int | None, products: Sequence[str]) -> tuple[str, ...]:
+    return () if place is None else (products[place],)
+
+
+def _behind(name: str, place: int | None, products: Sequence[str]) -> str:
+    """Return the name of a step behind a product, or of one that has a name of its own."""
+    whole = "".join((*_after(place, products), name)) if name.startswith(".") else name
+    return whole.removeprefix(".")
+
+
+def _own_names(some: Sequence[G]) -> list[str]:
+    """Return a name for each, no two alike: with a number where there are several."""
+    seen, names = dict[str, int](), list[str]()
+    for each in some:
+        seen[each.name] = seen.get(each.name, 0) + 1
+        many = seen[each.name]
+        names.append(each.name if many == 1 else f"{each.name}#{many}")
+    return names
 
 
 def without_numbers(name: str) -> str:

@@ -331,5 +331,5 @@ def test_what_the_module_gives_back_goes_to_dram_though_a_layer_reads_it(both):
     assert [step.leaves for step in steps_of(execution_order(model))] == [both, True]
     chip = bl.load_arch("bitmod", {"execution.keep_outputs": True})
     for mapper in ("search", "whole-buffer"):
-        run = bl.simulate(chip, model, fidelity="analytic", mapper=mapper)
+        run = bl.simulate(chip, model, fidelity="analytic", mapper=mapper, fusion=False)
         assert [layer.dram_bits["output"] > 0 for layer in run.layers] == [both, True]

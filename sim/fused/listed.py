@@ -1,0 +1,80 @@
+"""Lists of products, as traces and ONNX graphs leave them: who reads whose results, what is apart.
+
+A list says which earlier products a product reads, not through which steps; so only a product that
+reads one other is a reader by itself, of what a step behind that leaves.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from ...workloads import Model
+from ...workloads.products import Products
+from ...workloads.transformer import Staged, Transformer
+from ...workloads.transformer.matrix import Product
+from ..run import LayerRun
+
+SEVERAL = ""
+"""In the place of a reader that reads more than the one."""
+
+
+def edges_of(model: Model, staged: Staged) -> tuple[tuple[str, str], ...]:
+    """Return names of a product and of one that reads its results and nothing else.
+
+    Parameters
+    ----------
+    model : Model
+    staged : Staged
+        A pass of it.
+    """
+    if isinstance(model.shape, Transformer):
+        return tuple(staged.edges())
+    if not isinstance(model.shape, Products):
+        return ()
+    found = list[tuple[str, str]]()
+    for product in staged.before:
+        read = (*product.inputs, *product.weights)
+        reader = product.gemm.name if len(read) == 1 else SEVERAL
+        found += [(name, reader) for name in read]
+        if product.leaves:
+            found.append((product.gemm.name, SEVERAL))
+    return tuple(found)
+
+
+def apart_in_lists(products: Sequence[Product], layers: Iterable[LayerRun]) -> dict[str, str]:
+    """Return what of a list runs layer by layer though it looks like a chain, and why.
+
+    Parameters
+    ----------
+    products : sequence of Product
+    layers : iterable of LayerRun
+        Of the run.
+    """
+    found = dict[str, str]()
+    for product in products:
+        if len(product.inputs) == 2 and _gated(product, products):
+            name = "+".join((*product.inputs, product.gemm.name))
+            found[name] = (
+                "a list of products does not say which step joins the two; the model's "
+                "configuration does."
+            )
+    convs = [product.gemm.name for product in products if product.gemm.conv is not None]
+    reads = any(set(product.inputs) & set(convs) for product in products if product.gemm.conv)
+    if reads and not any(layer.fused and "maker" in layer.fused for layer in layers):
+        found.setdefault(
+            "convolutions",
+            "a chain is no better, or layers of attention and MLPs are fused in its place, or the "
+            "list does not tell its layers apart.",
+        )
+    return found
+
+
+def _gated(product: Product, products: Sequence[Product]) -> bool:
+    """Return whether a product reads two equal ones that nothing else reads, one as wide."""
+    readers = Counter(name for each in products for name in set(each.inputs))
+    makers = [each.gemm for each in products if each.gemm.name in product.inputs]
+    return (
+        product.gemm.role == "linear"
+        and all(each.n == product.gemm.k and each.m == product.gemm.m for each in makers)
+        and len({(each.m, each.n, each.k) for each in makers}) == 1
+        and len({readers[each.name] for each in makers}) == 1
+    )
