@@ -407,7 +407,7 @@ FREE = {
     "memories.double_buffered", "memories.keep_halo", "memories.ports.operands",
     "array.row_dims", "array.column_dims", "cores.dims",
     # which memory it stands beside, whether it waits; one component so far
-    "vector.memory", "vector.overlap", "vector.component",
+    "vector.memory", "vector.overlap", "vector.component", "vector.operations",
     # work of the vector unit for each layer (tests/sim/test_method_chips.py)
     "beside.outlier_fraction", "beside.sparse_fraction", "beside.rank", "beside.rotation",
     "beside.divisors",
