@@ -4,8 +4,9 @@ import json
 import os
 import shutil
 import sys
+import time
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from math import isfinite
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 SIGNIFICANT = 1000.0  # from here on, floats are shown as whole numbers
 LARGE = 1e15  # from here on, with an exponent
 GAP = "  "
+SAID_EVERY_S = 30  # of progress without a terminal
 NARROWEST = 24  # a column of words is folded to no less than this
 BREAKS = " /@-_,"  # a name is folded after one of these where it can be
 # words of headings that lower case would misread: units and abbreviations
@@ -234,15 +236,70 @@ def _wide(text: str) -> int:
     )
 
 
+class ProgressLines:
+    """Progress where there is no terminal, as in a batch job's log: a line now and then.
+
+    Nothing is said of what takes less than `SAID_EVERY_S` seconds, nor in a program's own streams.
+
+    Parameters
+    ----------
+    label : str
+    total : int, optional
+        What there is to do, if it is known.
+    clock : callable
+        Returns seconds.
+    """
+
+    def __init__(
+        self, label: str, total: int | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.label, self.total, self.clock = label, total, clock
+        self.done = 0
+        self.start = self.said = clock()
+
+    def add(self, count: int = 1) -> None:
+        """Count what was finished."""
+        self.done += count
+        now = self.clock()
+        if now - self.said < SAID_EVERY_S or sys.stderr is not sys.__stderr__:
+            return
+        self.said = now
+        of = "" if self.total is None else f" of {self.total:,}"
+        passed = now - self.start
+        rest = "" if self.total is None else _left(passed / self.done * (self.total - self.done))
+        print(f"{self.label}: {self.done:,}{of} after {passed:,.0f} s{rest}", file=sys.stderr)
+
+    def track(self, items: Iterable[Any]) -> Iterator[Any]:
+        """Yield the items, each counted when the next is asked for."""
+        for item in items:
+            yield item
+            self.add()
+
+
+def _left(seconds: float) -> str:
+    return f", some {seconds:,.0f} s left" if seconds > 0 else ""
+
+
 @contextmanager
 def progress_bar() -> Iterator[Callable[[Iterable[Any], str], Iterable[Any]]]:
-    """Give a ``progress(items, label)``: a bar on standard error if that is a terminal."""
+    """Give a ``progress(items, label)``: a bar on standard error, lines where it is no terminal."""
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda items, label: items
+        yield lambda items, label: ProgressLines(label, length_of(items)).track(items)
         return
     with Progress(console=console, transient=True) as bar:
         yield lambda items, label: bar.track(items, description=label)
+
+
+def length_of(items: Iterable[Any]) -> int | None:
+    """Return how many items there are, if they say so.
+
+    Examples
+    --------
+    >>> length_of([1, 2]), length_of(iter([1]))
+    (2, None)
+    """
+    return len(items) if isinstance(items, Sized) else None

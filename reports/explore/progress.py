@@ -1,9 +1,11 @@
-"""Progress of a sweep: a bar with rate and time left on a terminal, or the caller's function."""
+"""Progress of a sweep: a bar on a terminal, lines in a log, or the caller's function."""
 
 import sys
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
+
+from ..terminal import ProgressLines
 
 Report = Callable[[int, int], None]
 
@@ -14,8 +16,8 @@ class Progress:
     Parameters
     ----------
     show : bool, callable or None
-        True and False as they say; None shows the bar when stderr is a terminal; a callable is
-        called with (finished, total).
+        True and False as they say; None shows the bar when stderr is a terminal, else lines; a
+        callable is called with (finished, total).
     total : int
         Points to do.
     """
@@ -27,6 +29,7 @@ class Progress:
         wanted = sys.stderr.isatty() if show is None else show is True
         self._bar: Any = _bar() if wanted else None
         self._task: Any = None
+        self._lines = ProgressLines("sweep, points", total) if show is None and not wanted else None
 
     def __enter__(self) -> "Progress":
         if self._bar is not None:
@@ -50,6 +53,8 @@ class Progress:
         self.done += count
         if self._report is not None:
             self._report(self.done, self.total)
+        if self._lines is not None:
+            self._lines.add(count)
         if self._bar is not None:
             speed = self._bar.tasks[0].speed
             rate = f"{speed:,.0f} points/s" if speed else ""

@@ -128,7 +128,8 @@ def run_sweep(
     executor : concurrent.futures.Executor, optional
         Any other executor to run on; it is not shut down.
     progress : bool or callable, optional
-        True, False, None (a bar when stderr is a terminal) or a function of (finished, total).
+        True, False, None (a bar when stderr is a terminal, lines where it is not) or a function
+        of (finished, total).
     evaluator : Evaluator, optional
         What to run on each point, instead of the simulator.
     timeout : float, optional

@@ -1,10 +1,12 @@
 """Tables of text: no number is ever cut, whatever the width; headings keep their units."""
 
 import re
+import sys
 
 import pytest
 
-from bitlathe.reports.terminal import heading, print_table, table_text
+from bitlathe.reports.explore.progress import Progress
+from bitlathe.reports.terminal import ProgressLines, heading, print_table, progress_bar, table_text
 
 LAYERS = [
     {"layer": "attention_qk", "count": 32, "shape": "256 x 11008 x 4096", "cycles": 2_111_301_632,
@@ -92,3 +94,33 @@ def test_a_pipe_gets_a_record_a_line_and_a_set_width_is_kept(capsys, monkeypatch
 
 def test_no_rows():
     assert table_text([], title="Nothing") == "Nothing"
+
+
+def test_progress_without_a_terminal_is_a_line_now_and_then(monkeypatch, capsys):
+    seconds = iter(range(0, 1000, 8))
+    lines = ProgressLines("points", 20, clock=lambda: next(seconds))
+    assert list(lines.track("ab")) == ["a", "b"]
+    lines.add(9)  # 24 s: too early, and a program's own stream
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.__stderr__", sys.stderr)
+    for _ in range(5):
+        lines.add()
+    assert capsys.readouterr().err == (
+        "points: 12 of 20 after 32 s, some 21 s left\npoints: 16 of 20 after 64 s, some 16 s left\n"
+    )
+    open_end = ProgressLines("models", clock=lambda: next(seconds) * 4)
+    open_end.add()
+    assert capsys.readouterr().err == "models: 1 after 32 s\n"
+
+
+def test_sweeps_and_long_commands_say_lines_where_there_is_no_terminal(monkeypatch, capsys):
+    monkeypatch.setattr("sys.__stderr__", sys.stderr)
+    monkeypatch.setattr("bitlathe.reports.terminal.SAID_EVERY_S", 0)
+    with Progress(None, 8) as bar:
+        bar.add(2)
+    with Progress(False, 8) as bar:
+        bar.add(2)
+    assert re.fullmatch(r"sweep, points: 2 of 8 after 0 s.*\n", capsys.readouterr().err)
+    with progress_bar() as show:
+        assert list(show([1, 2], "models")) == [1, 2]
+    assert capsys.readouterr().err.startswith("models: 1 of 2 after 0 s")
