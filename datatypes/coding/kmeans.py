@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.errors import BitlatheError
 from ..schemes.scales import FloatScale
 from ..schemes.scheme import Scheme
 from .coded import Coded, Codes, Floats
@@ -23,12 +24,24 @@ BATCH: Final = 1 << 20
 
 
 def encode_kmeans(job: Job) -> Coded:
-    """Code a job by the nearest entry of a book that is learned from each group."""
+    """Code a job by the nearest entry of a book that is learned from each group.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if books have more entries than groups elements, or an entry does not fit.
+    """
     from ..kernels.base.threads import on_rows
     from ..kernels.searches.clusters import best_means, nearest_entries
 
     scale, (count, size) = _scale_of(job.scheme), job.groups.shape
-    means = np.zeros((count, job.scheme.scales_per_group))
+    entries = job.scheme.scales_per_group
+    if size < entries:
+        raise BitlatheError(
+            f"{job.scheme}: a book of {entries} entries is larger than the group of {size} "
+            "element(s) that it is learned from; take longer groups, or fewer bits"
+        )
+    means = np.zeros((count, entries))
     codes = np.zeros((count, size), np.uint8)
     for part in job.slices(BATCH):
         x, weights = _sorted(job, part)

@@ -60,8 +60,15 @@ def looked_up(weights: Reals, importance: Reals, options: Any4Options) -> Lookup
     Raises
     ------
     BitlatheError
-        Raised if a minimum, a scale or an entry is beyond fp16.
+        Raised if books have more entries than outputs weights, or a minimum, a scale or an entry
+        is beyond fp16.
     """
+    inputs = weights.shape[1]
+    if inputs < 1 << options.bits:
+        raise BitlatheError(
+            f"bits: a book of {1 << options.bits} entries is larger than the {inputs} weight(s) of "
+            "an output that it is learned from; pass fewer bits"
+        )
     found = Ranged.of(weights, importance, options)
     return found.coded(half(found.best_books(options.bits)))
 

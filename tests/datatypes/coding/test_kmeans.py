@@ -36,7 +36,7 @@ def least_error(x, weights, clusters):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    columns=st.integers(1, 11),
+    columns=st.integers(4, 11),
     seed=st.integers(0, 99),
     led=st.booleans(),
     kind=st.sampled_from(("tails", "whole", "far")),
@@ -95,6 +95,8 @@ def test_rows_stand_alone_and_ends_are_said():
     np.testing.assert_array_equal(none.dequantize(), q.dequantize())
     with pytest.raises(bl.BitlatheError, match="does not fit fp16"):
         bl.quantize(x * 1e6, "kmeans4")
+    with pytest.raises(bl.BitlatheError, match="book of 16 entries is larger than the group of 8 e"):
+        bl.quantize(x[:, :8], "kmeans4")
     with pytest.raises(bl.BitlatheError, match="searches its own range"):
         Scheme.parse("kmeans4+mse")
     with pytest.raises(bl.BitlatheError, match="fp16, bf16 or fp32"):

@@ -428,6 +428,8 @@ def test_books_of_outputs_are_counted():
         calibrate(w * 1e6, x, "any4", "int4_asym@g32/fp32")
     with pytest.raises(BitlatheError, match="bits"):
         calibrate(w, x, "any4", bits=9)
+    with pytest.raises(BitlatheError, match="book of 256 entries is larger than the 80 weight"):
+        calibrate(w, x, "any4", bits=8)
 
 
 def test_outputs_that_are_alike_share_a_book():
