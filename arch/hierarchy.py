@@ -273,6 +273,11 @@ class Hierarchy:
         return worked + (busy(self.table_units) * self.table_pj if self.table_pj else 0.0)
 
     @property
+    def counted_units(self) -> tuple[tuple[str, ...], ...]:
+        """Axes whose units with work `array_pj` asks for, where they take energy."""
+        return (self.units, self.table_units) if self.table_pj else (self.units,)
+
+    @property
     def axis_names(self) -> tuple[str, ...]:
         """Names of the axes."""
         return tuple(axis.name for axis in self.axes)

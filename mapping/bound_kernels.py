@@ -22,17 +22,32 @@ from .cost_kernels import (
     LATENCY,
     OP,
     OWN,
+    PLACE,
     PORT,
     REACHED,
     READBACK,
     RELEVANT,
+    REST,
     TIER,
+    TILE,
     UP,
+    WHOLE,
     WITHIN,
+    clocks_of,
+    moved_of,
     slid_dims,
     whole,
 )
-from .room_kernels import CHILD, DEPTH, MEMORY, child_of, has_room, held_with, unfinished_at
+from .room_kernels import (
+    CHILD,
+    DEPTH,
+    INDEXED,
+    MEMORY,
+    child_of,
+    has_room,
+    held_with,
+    unfinished_at,
+)
 from .tuple_kernels import (
     CLOCKS,
     ELEMENTS_OF,
@@ -42,6 +57,7 @@ from .tuple_kernels import (
     MOVES,
     PACE,
     PIXELS,
+    PJ,
     PLACES,
     ROOM,
     SIZES,
@@ -323,6 +339,72 @@ def _late(innermost, tile, plan, rates):
 
 
 @inner
+def _list_blocks(d, tier, tile, sizes, blocks):
+    """Write the extents that blocks of a tier have along a dimension, and how many have each.
+
+    Whole ones first, then what is left of each extent of the tier outside. Extents stand in a
+    column of the first rows, how many there are in that of the next.
+    """
+    most = tile.shape[0] + 1
+    blocks[0, d], blocks[most, d] = sizes[d], 1
+    for g in range(tier):
+        extent, full = tile[g, d], 0
+        for i in range(g, -1, -1):
+            full += blocks[i, d] // extent * blocks[most + i, d]
+            blocks[i + 1, d], blocks[most + i + 1, d] = blocks[i, d] % extent, blocks[most + i, d]
+        blocks[0, d], blocks[most, d] = extent, full
+
+
+@inner
+def once_of(t, tile, plan, work, blocks, busy):
+    """Return the energy of a transfer of all tiles once; add its clocks at the ports to ``busy``.
+
+    Each tile in whole accesses; of what does not index them the least that copies take alike.
+
+    Parameters
+    ----------
+    t : int
+    tile : (G, D) int64 array
+    plan : tuple
+        Of a layer without windows.
+    work, blocks : int64 arrays
+        Room to compute in: as `move_cost` takes it, and (2 G + 2, D) or more.
+    busy : (P,) float64 array
+    """
+    moves, ends, sizes, step_tile = plan[MOVES], plan[ENDS_OF], plan[SIZES], plan[STEP_TILE]
+    relevant, tier, most = moves[t, RELEVANT], moves[t, TIER], tile.shape[0] + 1
+    block, whole_steps, rest = work[TILE], work[WHOLE], work[REST]
+    kind, energy, many = FINISHED if moves[t, OP] == 2 else FETCH, 0.0, 1
+    for d in range(sizes.size):
+        left = sizes[d] % step_tile[d]
+        block[d] = left if left else step_tile[d]
+        if relevant >> d & 1:
+            _list_blocks(d, tier, tile, sizes, blocks)
+            many *= tier + 1
+    for number in range(many):
+        count, left = 1, number
+        for d in range(sizes.size):
+            if relevant >> d & 1:
+                i = left % (tier + 1)
+                left //= tier + 1
+                block[d] = blocks[i, d]
+                count *= blocks[most + i, d] if block[d] else 0
+            whole_steps[d] = block[d] // step_tile[d]
+            rest[d] = block[d] - whole_steps[d] * step_tile[d]
+        if count == 0:
+            continue
+        for end in range(2):
+            port = ends[t, kind, end, PORT]
+            if port >= 0:
+                share, copies, elements = moved_of(t, kind, end, block, whole_steps, rest, plan)
+                accesses = clocks_of(share, t, kind, end, ends)
+                busy[port] += accesses * count
+                energy += plan[PJ][t, kind, end, 0] * accesses * copies * count
+                energy += plan[PJ][t, kind, end, 1] * elements * count
+    return energy
+
+
+@inner
 def _one_tier(tier, innermost, tile, plan, rates, busy):
     """Write the clocks of a tier's transfers below the first, with an innermost kind, as room.
 
@@ -387,6 +469,26 @@ def inner_of(level, tile, plan, rates, deeper, busy):
 
 
 @inner
+def exact_inner_of(level, tile, plan, rates, deeper, work, blocks, busy):
+    """Do as `inner_of`, with tiles in whole accesses where they move once.
+
+    ``work``, ``blocks``: as `once_of`.
+    """
+    energy = inner_of(level, tile, plan, rates, deeper, busy)
+    if plan[WINDOWS_OF].shape[0]:
+        return energy
+    moves, (_, pj, elements), once = plan[MOVES], rates, busy[2]
+    for p in range(once.size):
+        once[p] = deeper[1 + once.size + p]
+    for t in range(moves.shape[0]):
+        if 1 < moves[t, TIER] <= level:
+            energy += once_of(t, tile, plan, work, blocks, once) - pj[t, 0] * elements[t]
+    for p in range(once.size):
+        busy[3, p] = max(busy[3, p], once[p])
+    return energy
+
+
+@inner
 def bound_of(tile, edge, base, energies, plan, rates, deeper, edges, busy, out):
     """Write clocks and energy that no mapping undercuts with the tiles of the first tier.
 
@@ -402,9 +504,9 @@ def bound_of(tile, edge, base, energies, plan, rates, deeper, edges, busy, out):
     energies : tuple
         Energy of the array, and of a clock.
     plan, rates : tuple
-    deeper : (1 + 2 P,) float64 array
-        Energy, and clocks of the ports, that transfers of the other tiers take at least
-        (`further`).
+    deeper : (8, 1 + 2 P) float64 array
+        Energy, and clocks of the ports, that transfers of the other tiers take at least, as
+        `further` leaves them.
     edges : int64 array
         As `cost_kernels.edge_clocks` left them.
     busy : (4, P) float64 array
@@ -420,28 +522,33 @@ def bound_of(tile, edge, base, energies, plan, rates, deeper, edges, busy, out):
     for innermost in range(3):
         for p in range(ports):
             moved[p] = spared[p] = less[p] = 0.0
-        pj = energies[0] + deeper[0]
-        pj += _tier(1, innermost, tile, plan, rates, moved, spared, less)[0]
+        pj = energies[0] + _tier(1, innermost, tile, plan, rates, moved, spared, less)[0]
         late = (compute + _late(innermost, tile, plan, rates)) / 2
-        cycles = likely = max(compute, late * (1 - 1e-12) - 1)
-        busiest = 0.0
-        for p in range(ports):
-            stepping = (base[p, EXCESS] + base[p, WITHIN]) / pace[1]
-            waits = stepping - edges[AT_PORTS, p] + deeper[1 + p] + moved[p]
-            cycles = max(cycles, (waits - spared[p]) * (1 - 1e-12) - 1)
-            likely = max(likely, waits)
-            busiest = max(busiest, base[p, BUSY] + moved[p] + deeper[1 + ports + p])
-        edgeless = max(compute, cycles - ROUNDINGS, busiest - ROUNDINGS)
-        cycles = max(cycles + edge, busiest)
-        out[0] = min(out[0], cycles)
-        out[1] = min(out[1], pj + energies[1] * cycles)
-        out[LIKELY] = min(out[LIKELY], max(likely + edge, busiest))
-        out[EDGELESS] = min(out[EDGELESS], edgeless)
-        out[EDGELESS + 1] = min(out[EDGELESS + 1], pj + energies[1] * edgeless)
+        least = max(compute, late * (1 - 1e-12) - 1)
+        for with_blocks in range(2):  # that come again
+            row = 3 + innermost if with_blocks else 2
+            cycles = likely = least
+            busiest = 0.0
+            for p in range(ports):
+                stepping = (base[p, EXCESS] + base[p, WITHIN]) / pace[1]
+                waits = stepping - edges[AT_PORTS, p] + deeper[row, 1 + p] + moved[p]
+                cycles = max(cycles, (waits - spared[p]) * (1 - 1e-12) - 1)
+                likely = max(likely, waits)
+                busiest = max(busiest, base[p, BUSY] + moved[p] + deeper[row, 1 + ports + p])
+            if not with_blocks:
+                edgeless = max(compute, cycles - ROUNDINGS, busiest - ROUNDINGS)
+                out[EDGELESS] = min(out[EDGELESS], edgeless)
+                edgeless_pj = pj + deeper[row, 0] + energies[1] * edgeless
+                out[EDGELESS + 1] = min(out[EDGELESS + 1], edgeless_pj)
+                continue
+            cycles = max(cycles + edge, busiest)
+            out[0] = min(out[0], cycles)
+            out[1] = min(out[1], pj + deeper[row, 0] + energies[1] * cycles)
+            out[LIKELY] = min(out[LIKELY], max(likely + edge, busiest))
 
 
 @compiled(**OPTIONS)
-def tier_floors(extents, counts, smallest, plan, layout, rates, scratch, found, deeper):
+def tier_floors(extents, counts, smallest, plan, layout, rates, scratch, found, deeper, by_kind):
     """Write the least that the transfers of each tier take, whatever the tiles of the others.
 
     Parameters
@@ -453,36 +560,54 @@ def tier_floors(extents, counts, smallest, plan, layout, rates, scratch, found, 
         The smallest tile of each dimension in each tier.
     plan, layout, rates : tuple
     scratch : tuple
-        (G - 1, D), (places,), (places, 2), (memories,) int64 and (3, P) float64 arrays: room.
+        (G - 1, D), (places,), (places, 2), (memories,) int64, (3, P) and (8, 1 + 2 P) float64
+        arrays, (places,) int64 array: room.
     found, deeper : (2, G - 1, 1 + 2 P, M, N) float64 array
         Of each tier, with each tile of the first dimension and each of the second, and no larger
         ones further in: least energy, least clocks of each port with those that may be spared left
         out, and of all; `NONE` where none of the third has room. First with sums that each tier
         repeats; then with those that the blocks of the first tier repeat further in
         (`sums_again`). What tiers further in take alone.
+    by_kind : (3, G - 2, 1 + 2 P, M, N) float64 array
+        What each tier below the first takes alone, by the kind of dimensions that is innermost of
+        the loops outside, with tiles no larger.
     """
-    for tier in range(1, found.shape[1] + 1):
+    for tier in range(found.shape[1], 0, -1):
         for m in range(counts[0]):
-            _fill_row(tier, m, extents, counts, smallest, plan, layout, rates, scratch, found)
-    for way in range(2):
-        for tier in range(found.shape[1] - 1, -1, -1):
-            for row in range(found.shape[2]):
-                some, further_in = found[way, tier, row], deeper[way, tier, row]
-                if tier:
-                    _close(some, further_in, deeper[way, tier - 1, row])
+            _fill_row(
+                tier, m, extents, counts, smallest, plan, layout, rates, scratch, found, deeper,
+                by_kind,
+            )  # fmt: skip
+        if tier == 1:
+            continue
+        for row in range(found.shape[2]):
+            for kind in range(3):
+                _close(by_kind[kind, tier - 2, row])
+            for way in range(2):
+                some, further_in = found[way, tier - 1, row], deeper[way, tier - 1, row]
+                least = deeper[way, tier - 2, row]
                 for m in range(counts[0]):
                     for n in range(counts[1]):
+                        least[m, n] = some[m, n]
                         some[m, n] += further_in[m, n]
+                _close(least)
+                for m in range(counts[0]):
+                    for n in range(counts[1]):
+                        least[m, n] += further_in[m, n]
 
 
 @inner
-def _fill_row(tier, m, extents, counts, smallest, plan, layout, rates, scratch, found):
+def _fill_row(
+    tier, m, extents, counts, smallest, plan, layout, rates, scratch, found, deeper, by_kind
+):  # fmt: skip
     """Write the cells of a tier with one tile of the first dimension: see `tier_floors`."""
-    tile, partial, held, needs, busy = scratch
+    tile, partial, held, needs, busy, rows, _ = scratch
     at, k = tile[tier - 1], 0
     for n in range(counts[1] - 1, -1, -1):  # the larger, the smaller the third's largest
         for row in range(found.shape[2]):
-            found[0, tier - 1, row, m, n] = found[1, tier - 1, row, m, n] = NONE
+            for i in range(5):
+                rows[i, row] = NONE
+        _note_row(tier, m, n, rows, found, by_kind)
         at[0], at[1] = extents[0, m], extents[1, n]
         for d in range(3, counts.size):  # the smallest fits best, the largest moves least
             at[d] = smallest[tier - 1, d]
@@ -493,35 +618,210 @@ def _fill_row(tier, m, extents, counts, smallest, plan, layout, rates, scratch, 
             k += 1
         if k == counts[2]:
             continue
-        move, more = sums_again(tile, plan, layout) if tier == 1 else (-1, 0.0)
+        if tier == 1:
+            _fill_cell(
+                m, n, extents[2, k], extents, smallest, plan, layout, rates, scratch, found,
+                deeper, by_kind,
+            )  # fmt: skip
+            continue
         for d in range(3, counts.size):
             at[d] = extents[d, 0]
-        least_of_tier(tier, tile, plan, rates, busy, found[:, tier - 1, :, m, n])
-        if move >= 0:
-            add_again(move, more, rates, found[1, 0, :, m, n])
+        least_of_tier(tier, tile, plan, rates, busy, rows[0:2], rows[2:5])
+        _note_row(tier, m, n, rows, found, by_kind)
 
 
 @inner
-def _close(some, further_in, deeper):
-    """Write the least of a tier's cells with tiles no larger, and add what is further in."""
-    many, others = some.shape
+def _note_row(tier, m, n, rows, found, by_kind):
+    """Write a cell of a tier: its two rows, and below the first tier those by kind."""
+    for row in range(found.shape[2]):
+        for way in range(2):
+            found[way, tier - 1, row, m, n] = rows[way, row]
+        for kind in range(3 if tier > 1 else 0):
+            by_kind[kind, tier - 2, row, m, n] = rows[2 + kind, row]
+
+
+@inner
+def _fill_cell(
+    m, n, most, extents, smallest, plan, layout, rates, scratch, found, deeper, by_kind
+):  # fmt: skip
+    """Write a cell of the first tier, of which the third dimension's tile is at most so large.
+
+    The larger the tile, the less is moved into the tier; but the more likely a memory further in
+    has no room for a block, which then comes anew (`blocks_again`). So the largest tile is tried,
+    and the largest of which a block has room in each of those memories.
+    """
+    tile, _, _, _, busy, rows, largest = scratch
+    at, places = tile[0], layout[PLACES]
+    for place in range(places.shape[0]):
+        largest[place] = _largest_inside(place, tile, plan, layout)
+    for place in range(-1, places.shape[0]):
+        k = most
+        if place >= 0:
+            k = largest[place]
+            if k <= 0 or k >= most:
+                continue
+        at[2] = k
+        move, more = sums_again(tile, plan, layout)
+        for row in range(found.shape[2]):
+            rows[0, row] = rows[1, row] = NONE
+        # of the other dimensions the smallest fits best, the largest moves least
+        for d in range(3, at.size):
+            at[d] = extents[d, 0]
+        least_of_tier(1, tile, plan, rates, busy, rows[0:2], rows[2:5])
+        if move >= 0:
+            add_again(move, more, rates, rows[1])
+        for d in range(3, at.size):
+            at[d] = smallest[0, d]
+        for outer in range(3):
+            inside_blocks(outer, m, n, largest, tile, plan, layout, rates, by_kind, rows[5:8])
+            for row in range(found.shape[2]):
+                once = rows[2 + outer, row] + max(deeper[0, 0, row, m, n], rows[5, row])
+                found[0, 0, row, m, n] = min(found[0, 0, row, m, n], once)
+        for row in range(found.shape[2]):
+            again = rows[1, row] + deeper[1, 0, row, m, n]
+            found[1, 0, row, m, n] = min(found[1, 0, row, m, n], again)
+
+
+@inner
+def _largest_inside(place, tile, plan, layout):
+    """Return the most of the third dimension of which a memory further in holds a block.
+
+    A block of the first tier, the smallest there is of the first two dimensions; 0 for no element,
+    -1 where the dimension does not index the operand.
+    """
+    places, at, step = layout[PLACES], tile[0], plan[STEP_TILE][2]
+    if places[place, DEPTH] < 2 or not places[place, INDEXED] >> 2 & 1:
+        return -1
+    room, had = layout[ROOM][places[place, MEMORY]], at[2]
+    low, high = 0, (plan[SIZES][2] + step - 1) // step + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        at[2] = middle * step
+        if _last_held(place, tile, plan, layout) <= room:
+            low = middle
+        else:
+            high = middle
+    at[2] = had
+    return low * step
+
+
+@inner
+def _last_held(place, tile, plan, layout):
+    """Return what a memory would hold of a block, the smallest but for the third dimension."""
+    sizes, at = plan[SIZES], tile[0]
+    one, other = at[0], at[1]
+    for d in range(2):
+        rest = sizes[d] % min(sizes[d], at[d])
+        if rest:
+            at[d] = rest
+    taken = held_with(place, 0, 1, False, tile, 0, plan, layout)
+    at[0], at[1] = one, other
+    return taken
+
+
+@inner
+def blocks_again(t, kind, outer, largest, tile, plan, layout):
+    """Return the elements that a transfer moves again for each block of one kind of dimensions.
+
+    Nothing of a block of the first tier is left further in when the next one comes that has the
+    same elements, where other blocks come in between: those of the kind that is innermost of the
+    outermost loops, if it is another. And where a memory has no room for all of a block. 0 where
+    the kind indexes the operand, or nothing is known.
+
+    Parameters
+    ----------
+    t, kind, outer : int
+        The transfer, the kind that comes again, the innermost kind of the outermost loops.
+    largest : (places,) int64 array
+        The most of the third dimension of which each memory holds a block (`_largest_inside`), of
+        all tiles that are that large; or none, for the tile as it is.
+    tile : (G, D) int64 array
+    plan, layout : tuple
+    """
+    moves, sizes, kinds, places = plan[MOVES], plan[SIZES], plan[KINDS], layout[PLACES]
+    relevant, place, at = moves[t, RELEVANT], moves[t, PLACE], tile[0]
+    again, elements = -1, 1.0
+    for d in range(sizes.size):
+        if relevant >> d & 1:
+            elements *= sizes[d]
+            if kinds[d] == kind:
+                elements = 0.0
+        elif kinds[d] == kind:
+            again = max(1, again) * ((sizes[d] + at[d] - 1) // at[d])
+    if again <= 1 or elements == 0.0 or plan[WINDOWS_OF].shape[0]:
+        return 0.0
+    if kind == outer:
+        if largest.size and relevant >> 2 & 1:
+            share = (sizes[2] - largest[place]) / sizes[2] if at[2] > largest[place] else 0.0
+            elements *= share
+        elif (
+            held_with(place, 0, 1, False, tile, 0, plan, layout)
+            <= layout[ROOM][places[place, MEMORY]]
+        ):
+            elements = 0.0
+        else:
+            elements = _many_tiled(place, relevant, tile, plan, layout)
+    return elements * (again - 1)
+
+
+@inner
+def inside_blocks(outer, m, n, largest, tile, plan, layout, rates, by_kind, rows):
+    """Write, first, what transfers into tiers below the first take at least, by its tiles.
+
+    ``outer``: the innermost kind of the outermost loops; ``m``, ``n``: of the first two dimensions,
+    in the tables; ``largest``: as `blocks_again`. Of each tier it is the least over the kind that
+    is innermost of all loops outside, whose tiles stay but from block to block of the first tier.
+    """
+    moves = plan[MOVES]
+    for row in range(rows.shape[1]):
+        rows[0, row] = 0.0
+    for tier in range(by_kind.shape[1]):
+        for row in range(rows.shape[1]):
+            rows[1, row] = 1e300
+        for kind in range(3):
+            for row in range(rows.shape[1]):
+                rows[2, row] = by_kind[kind, tier, row, m, n]
+            for t in range(moves.shape[0]):
+                if moves[t, TIER] == tier + 2:
+                    more = blocks_again(t, kind, outer, largest, tile, plan, layout)
+                    if more > 0.0:
+                        add_again(t, more, rates, rows[2])
+                        _add_waits(t, more, plan, rates, rows[2])
+            for row in range(rows.shape[1]):
+                rows[1, row] = min(rows[1, row], rows[2, row])
+        for row in range(rows.shape[1]):
+            rows[0, row] += rows[1, row]
+
+
+@inner
+def _add_waits(t, more, plan, rates, found):
+    """Add elements that a fetch moves again to the clocks of which some are spared: none of them.
+
+    Of sums some are: what is spared is one tile, but a dearer one.
+    """
+    if plan[MOVES][t, OP] < 2:
+        for p in range(rates[CLOCKS].shape[2]):
+            found[1 + p] += rates[CLOCKS][t, AGAIN, p] * more
+
+
+@inner
+def _close(least):
+    """Write the least of cells with tiles no larger over each."""
+    many, others = least.shape
     for m in range(many - 1, -1, -1):
         for n in range(others - 1, -1, -1):
-            deeper[m, n] = some[m, n]
             if m + 1 < many:
-                deeper[m, n] = min(deeper[m, n], deeper[m + 1, n])
+                least[m, n] = min(least[m, n], least[m + 1, n])
             if n + 1 < others:
-                deeper[m, n] = min(deeper[m, n], deeper[m, n + 1])
-    for m in range(many):
-        for n in range(others):
-            deeper[m, n] += further_in[m, n]
+                least[m, n] = min(least[m, n], least[m, n + 1])
 
 
 @inner
-def least_of_tier(tier, tile, plan, rates, room, found):
+def least_of_tier(tier, tile, plan, rates, room, found, by_kind):
     """Write the least of a tier's transfers over the dimension that is innermost.
 
     ``found`` (2, 1 + 2 P): with all that is repeated; without the sums below the first tier.
+    ``by_kind`` (3, 1 + 2 P): of each kind of dimensions that is innermost, with all.
     """
     busy, spared, less = room[0], room[1], room[2]
     ports = busy.size
@@ -530,8 +830,11 @@ def least_of_tier(tier, tile, plan, rates, room, found):
             busy[p] = spared[p] = less[p] = 0.0
         pj, less_pj = _tier(tier, innermost, tile, plan, rates, busy, spared, less)
         found[0, 0], found[1, 0] = min(found[0, 0], pj), min(found[1, 0], pj - less_pj)
+        by_kind[innermost, 0] = pj
         for p in range(ports):
             every = 1 + ports + p
+            by_kind[innermost, every] = busy[p]
+            by_kind[innermost, 1 + p] = max(0.0, busy[p] - spared[p])
             found[0, every] = min(found[0, every], busy[p])
             found[1, every] = min(found[1, every], _whole_clocks(busy[p] - less[p]))
             found[0, 1 + p] = min(found[0, 1 + p], max(0.0, busy[p] - spared[p]))
@@ -551,17 +854,24 @@ def add_again(move, more, rates, found):
 
 
 @inner
-def further(level, tile, plan, layout, rates, deeper):
-    """Write, last, what transfers into tiers further in than some with tiles take at least.
+def further(level, m, n, none, tile, plan, layout, rates, by_kind, deeper):
+    """Write, third, what transfers into tiers further in than some with tiles take at least.
 
     Parameters
     ----------
     level : int
         Tiers, below the outermost, that have tiles.
+    m, n : int
+        Of the first two dimensions of the last of them, in the tables.
+    none : (0,) int64 array
     tile : (G, D) int64 array
     plan, layout, rates : tuple
-    deeper : (3, 1 + 2 P) float64 array
-        Two rows as of `tier_floors`, whatever the tiles; the third is written.
+    by_kind : float64 array
+        As `tier_floors` leaves it.
+    deeper : (8, 1 + 2 P) float64 array
+        Two rows as of `tier_floors`; the third is written. Three for the first tier are written by
+        the innermost kind of the outermost loops, with what comes again for each of its blocks.
+        Two are room.
     """
     for row in range(deeper.shape[1]):
         deeper[2, row] = deeper[1, row]
@@ -571,6 +881,13 @@ def further(level, tile, plan, layout, rates, deeper):
             add_again(move, more, rates, deeper[2])
     for row in range(deeper.shape[1]):
         deeper[2, row] = max(deeper[2, row], deeper[0, row])
+    if level == 1:
+        for outer in range(3):
+            inside_blocks(
+                outer, m, n, none, tile, plan, layout, rates, by_kind, deeper[3 + outer : 6 + outer]
+            )
+            for row in range(deeper.shape[1]):
+                deeper[3 + outer, row] = max(deeper[2, row], deeper[3 + outer, row])
 
 
 @inner

@@ -54,11 +54,10 @@ def _third(tile, partial, held, needs, plan, layout):
 def _bound(i, j, plan, layout, rates, deeper, room):
     """Write what tiles of the first tier take at least, and transfers further in of their cell."""
     tile, busy, least, cell = room[0], room[4], room[5], room[6]
-    for way in range(2):
-        for row in range(least.shape[1]):
-            least[way, row] = NONE
+    for row in range(least.shape[1]):
+        least[0, row] = least[1, row] = NONE
     move, more = sums_again(tile, plan, layout)
-    least_of_tier(1, tile, plan, rates, busy, least)
+    least_of_tier(1, tile, plan, rates, busy, least[0:2], least[2:5])
     if move >= 0:
         add_again(move, more, rates, least[1])
     for row in range(least.shape[1]):
@@ -80,7 +79,7 @@ def cells_may_be_best(plan, layout, fixed, fixed_pj, rates, flat, room, objectiv
         (`tier_floors.floors_of`), without clocks of which some may be spared.
     room : tuple
         Arrays to compute in: as those of `bound_kernels.tier_floors`; a tier's bounds
-        (2, 1 + 2 P); and those of one cell, (1, 1 + 2 P, 1, 1).
+        (5, 1 + 2 P), three rows room; and those of one cell, (1, 1 + 2 P, 1, 1).
     objective : int
     front, scratch : tuple
     """

@@ -89,7 +89,7 @@ def slid_dims(relevant, windows):
 
 
 @inner
-def _moved(t, kind, end, tile, whole_steps, rest, plan):
+def moved_of(t, kind, end, tile, whole_steps, rest, plan):
     """Return (share of one copy, copies, elements) of a tile at one end of a transfer.
 
     ``tile``: a block (`window_kernels`); ``whole_steps``, ``rest``: of it in whole steps' tiles of
@@ -186,7 +186,7 @@ def _add(t, times, visits, pairs, before, after, cut, doubled, nest, plan, work,
         for end in range(2):
             if ends[t, kind, end, PORT] < 0:
                 continue
-            share, copies, elements = _moved(t, kind, end, tile, work[WHOLE], work[REST], plan)
+            share, copies, elements = moved_of(t, kind, end, tile, work[WHOLE], work[REST], plan)
             accesses = clocks_of(share, t, kind, end, ends)
             taken, row = accesses * pace[1], 2 * kind + end
             if visits:
@@ -633,7 +633,7 @@ def edge_clocks(deepest, tile, plan, edges):  # noqa: PLR0912
         for end in range(2):
             port = ends[t, kind, end, PORT]
             if port >= 0:
-                share, _, _ = _moved(t, kind, end, block, whole_steps, left, plan)
+                share, _, _ = moved_of(t, kind, end, block, whole_steps, left, plan)
                 taken = clocks_of(share, t, kind, end, ends)
                 slowest = max(slowest, taken)
                 if moves[t, TIER] == 1:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..datatypes.base.inner_kernels import inner
 from .alike_kernels import edge_clocks_of, prepare, transfer_cost
-from .bound_kernels import inner_of
+from .bound_kernels import exact_inner_of
 from .cost_kernels import (
     BUSY,
     EXCESS,
@@ -73,8 +73,9 @@ from .tuple_kernels import (
 from .visit_kernels import steps
 
 # columns of what ports move in an order of the outermost loops: clocks of what has a window, and of
-# all, the array's too; units that latencies delay; whether the order is to be tried
-MOVED, ALL_MOVED, DELAY, LIVE, ORDER_COLUMNS = 0, 1, 2, 3, 4
+# all, the array's too; units that latencies delay; whether the order is to be tried, and which kind
+# of dimensions is innermost
+MOVED, ALL_MOVED, DELAY, LIVE, INNERMOST, ORDER_COLUMNS = 0, 1, 2, 3, 4, 5
 MOST = 1e12  # clocks of a bound; it need not say more
 
 
@@ -160,7 +161,10 @@ def count_outer(space, plan, scratch):
         if not outer[order, 0, LIVE]:
             continue
         nest = loops[0], loops[1], _order(0, orders[order], members, tile, sizes, loops, start)
-        outer_pj[order], late = 0.0, 0
+        outer_pj[order], late, outer[order, 0, INNERMOST] = 0.0, 0, 0
+        for i in range(orders.shape[1]):
+            if live >> orders[order, i] & 1:
+                outer[order, 0, INNERMOST] = orders[order, i]
         for p in range(base.shape[0]):
             outer[order, p, MOVED] = outer[order, p, ALL_MOVED] = base[p, BUSY]
         for t in range(moves.shape[0]):
@@ -238,7 +242,10 @@ def _prepare(tile, plan, layout, rates, scratch):
     for place in range(held.shape[0]):
         for unfinished in range(2):
             held[place, unfinished] = held_at(place, tile, unfinished, False, plan, layout)
-    return inner_of(tile.shape[0] - 1, tile, plan, rates, deeper, scratch[LEAST_CLOCKS])
+    return exact_inner_of(
+        tile.shape[0] - 1, tile, plan, rates, deeper, scratch[WORK], scratch[STACK],
+        scratch[LEAST_CLOCKS],
+    )  # fmt: skip
 
 
 @inner

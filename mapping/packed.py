@@ -149,7 +149,7 @@ class Packed:
             ints(groups, many),  # and where they end
             ints(groups + 1),  # candidates of each level: the next one,
             ints(groups + 1),  # and where they end
-            np.zeros((3, 1 + 2 * ports)),  # energy and clocks that tiers without tiles take,
+            np.zeros((8, 1 + 2 * ports)),  # energy and clocks that tiers without tiles take,
             np.zeros((groups, 1 + 2 * ports)),  # and those of each level take, at least
             ints(groups),  # clocks beside the steps, by level
             ints(len(ORDERS), ports, nest_kernels.ORDER_COLUMNS),  # what outermost loops move,
@@ -241,7 +241,7 @@ class Packed:
         return float(busiest.min()), max(self.once_pj, float(tiers[0, 0, 0, 0]))
 
     @cached_property
-    def _flat_floors(self) -> tuple[TierTiles, Floats, Floats]:
+    def _flat_floors(self) -> tuple[TierTiles, Floats, Floats, Floats]:
         """What no tiles of a tier undercut with a step's tile of one element (`floors_of`)."""
         plan, (clocks, energy, elements) = self._flat
         places, ratios, room, once = self.layout(self._may_sum_at_once)
@@ -265,7 +265,7 @@ class Packed:
 
         Clocks of which some may be spared are left out: larger steps may spare more.
         """
-        tiles, tiers, deeper = self._flat_floors
+        tiles, tiers, deeper, _ = self._flat_floors
         counts: Ints = np.array([len(some) for some in tiles.lists[:2]], np.int64)
         extents: Ints = np.ones((2, int(counts.max())), np.int64)
         for d, some in enumerate(tiles.lists[:2]):
@@ -279,7 +279,7 @@ class Packed:
             np.zeros((places, 2), np.int64),
             np.zeros(len(self.room), np.int64),
             np.zeros((3, ports)),
-            np.zeros((2, 1 + 2 * ports)),
+            np.zeros((5, 1 + 2 * ports)),
             np.zeros((1, 1 + 2 * ports, 1, 1)),
         )
         return (extents, counts, tiers, deeper), room

@@ -20,6 +20,9 @@ them, where a whole block has several of their tiles; and for every block of the
 dimension that is innermost of the loops outside. Units that take an element alike all write it.
 Sums are unfinished where loops that add to them are outside a tile of which the next memory inside
 holds a part only: they take the room of unfinished ones, and each block brings them in and out.
+Whole blocks of the first tier move all of their tiles anew where other blocks come in between, or a
+memory further in has no room for the block. Tiles that are known take whole accesses where they
+move once. Unrollings that differ only in axes that are alike for all memories are tried once.
 The most promising come first, which changes what is costed, not what is found: of mappings that
 are equal in clocks and energy the first in an order of their own (`mapping.front_kernels`).
 """
@@ -230,8 +233,8 @@ def _search_part(
             looked[first + way] = unrolled
         return evaluated
 
-    cycles, energy = part.bounds(ways)
-    left: Any = np.arange(len(ways))
+    left: Any = ways.distinct((*part.pers, *part.hierarchy.counted_units))
+    cycles, energy = (bounds[left] for bounds in part.bounds(ways))
     start = _first(cycles, energy, objective)
     evaluated = 0
 
@@ -239,7 +242,7 @@ def _search_part(
         return _may_be_best(cycles, energy, first + left, best, objective)
 
     if open_ways()[start]:
-        evaluated = searched(int(start), limit)
+        evaluated = searched(int(left[start]), limit)
     if evaluated >= limit:
         return evaluated
     may = open_ways()

@@ -32,16 +32,26 @@ from .scratch_kernels import (
     TILES,
     WORK,
 )
-from .tile_kernels import bound_of_cell, bound_orders, expand, look_up, note_part
+from .tile_kernels import (
+    bound_of_cell,
+    bound_orders,
+    expand,
+    look_up,
+    note_part,
+    smallest_inside,
+)
 from .tuple_kernels import (
     BOUNDED,
+    BY_KIND,
     CHAINS,
     COUNTS,
     FILL,
     FOLLOWING,
     MANY,
     MOVES,
+    NO_PLACES,
     PACE,
+    PLACES_OF,
     SIZES,
     STEP_TILE,
     WAY,
@@ -133,7 +143,9 @@ def search_tiles(
             if evaluated >= limit:
                 return evaluated
             continue
-        known_edge[level] = edge_clocks(level, tile, plan, scratch[EDGES]) + fixed[FILL]
+        deepest = groups if level else 0  # what is spared of the first tier is not known before
+        smallest_inside(level, tile, plan)
+        known_edge[level] = edge_clocks(deepest, tile, plan, scratch[EDGES]) + fixed[FILL]
         if level == 1 and fixed[BOUNDED] and _hopeless_orders(
             low[1], known_edge[1], energies, plan, layout, fixed, rates, floors, objective, front,
             scratch,
@@ -160,7 +172,10 @@ def _hopeless_orders(
     """Whether no order of the outermost loops may be best, with the tiles of the first tier."""
     elapsed = steps(plan[SIZES], plan[STEP_TILE]) * plan[PACE][0]
     look_up(1, chosen, floors, scratch)
-    further(1, scratch[TILES], plan, layout, rates, scratch[FURTHER])
+    further(
+        1, floors[PLACES_OF][0, chosen[0], 0], floors[PLACES_OF][1, chosen[1], 0],
+        floors[NO_PLACES], scratch[TILES], plan, layout, rates, floors[BY_KIND], scratch[FURTHER],
+    )  # fmt: skip
     return bound_orders(
         1, edge, elapsed, chosen, energies, plan, fixed, rates, objective, front, scratch
     )

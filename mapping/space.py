@@ -107,6 +107,7 @@ class Ways:
         self._busy: dict[tuple[str, ...], Ints] = {}
         self._units: dict[tuple[str, ...], Ints] = {}
         self._units_by: dict[tuple[tuple[str, ...], ...], Ints] = {}
+        self._distinct: dict[tuple[tuple[str, ...], ...], Ints] = {}
         self.tiles: Ints = np.ones((1, len(self.dims)), np.int64)
         self._kinds: Ints = np.zeros((1, len(self.dims)), np.int64)
         for some in self.choices:
@@ -177,6 +178,25 @@ class Ways:
             self._units_by[pers] = np.stack([self.units_at(axes) for axes in pers])
         return self._units_by[pers]
 
+    def distinct(self, pers: tuple[tuple[str, ...], ...]) -> Ints:
+        """Return the first of each set of ways that differ only in axes that are alike.
+
+        Parameters
+        ----------
+        pers : tuple of tuple of str
+            Axes along which something has copies. Two axes are alike of which each has both or
+            neither: a dimension on one of them, or cut over both, gives each unit the same.
+        """
+        if pers not in self._distinct:
+            found = np.zeros(len(self), np.int64)
+            for d, dim in enumerate(self.dims):
+                first, kinds = self._by_kind[d]
+                known: dict[tuple[tuple[int, tuple[bool, ...]], ...], int] = {}
+                numbers = [known.setdefault(_radices(dim, way, pers), len(known)) for way in first]
+                found = found * len(known) + np.array(numbers, np.int64)[kinds]
+            self._distinct[pers] = np.sort(np.unique(found, return_index=True)[1])
+        return self._distinct[pers]
+
     @cached_property
     def _by_kind(self) -> list[tuple[list[tuple[Unroll, ...]], Ints]]:
         """A way of each kind of unrolling of each dimension, and the kind of every way."""
@@ -221,6 +241,20 @@ def spread(radices: tuple[tuple[int, bool], ...]) -> tuple[Ints, Ints]:
     new = np.zeros(x.size + 1, np.int64)
     new[firsts + 1] = 1
     return np.cumsum(new), np.concatenate(([0], np.cumsum(place == 0)))
+
+
+def _radices(
+    dim: str, way: tuple[Unroll, ...], pers: tuple[tuple[str, ...], ...]
+) -> tuple[tuple[int, tuple[bool, ...]], ...]:
+    """Return the unrolls of a dimension and where copies lie along them; alike ones as one."""
+    found: list[tuple[int, tuple[bool, ...]]] = []
+    for each in way:
+        if each.dim == dim and each.size > 1:
+            along, size = tuple(each.axis in per for per in pers), each.size
+            if found and found[-1][1] == along:
+                size *= found.pop()[0]
+            found.append((size, along))
+    return tuple(found)
 
 
 def busy_units(dim: str, size: int, way: tuple[Unroll, ...], axes: tuple[str, ...]) -> int:

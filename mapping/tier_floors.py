@@ -71,7 +71,7 @@ def tiles_of(size: int, step: int) -> tuple[int, ...]:
 
 def floors_of(
     tiles: TierTiles, plan: tuple[Any, ...], layout: tuple[Ints, ...], rates: tuple[Any, Any, Any]
-) -> tuple[Floats, Floats]:
+) -> tuple[Floats, Floats, Floats]:
     """Return the least energy, and clocks of ports, by tiles of the first two dimensions.
 
     Parameters
@@ -88,6 +88,9 @@ def floors_of(
         nothing has room.
     deeper : (2, G - 1, 1 + 2 P, M, N) float64 array
         What those further in take alone: with the sums that they repeat, and without.
+    by_kind : (3, G - 2, 1 + 2 P, M, N) float64 array
+        What each tier below the first takes alone, with such tiles or smaller ones, by the kind of
+        dimensions that is innermost of the loops outside.
     """
     groups, dims = tiles.least.shape[0], len(tiles.lists)
     ports = rates[0].shape[2]
@@ -102,10 +105,13 @@ def floors_of(
         np.zeros((places, 2), np.int64),
         np.zeros(room, np.int64),
         np.zeros((3, ports)),
+        np.zeros((8, 1 + 2 * ports)),
+        np.zeros(places, np.int64),
     )
     found = np.zeros((2, groups, 1 + 2 * ports, len(tiles.lists[0]), len(tiles.lists[1])))
     deeper = np.zeros_like(found)
+    by_kind = np.zeros((3, max(0, groups - 1), *found.shape[2:]))
     bound_kernels.tier_floors(
-        extents, counts, tiles.least, plan, layout, rates, scratch, found, deeper
+        extents, counts, tiles.least, plan, layout, rates, scratch, found, deeper, by_kind
     )
-    return np.maximum(found[0], found[1]), deeper
+    return np.maximum(found[0], found[1]), deeper, by_kind

@@ -8,10 +8,10 @@ Bounds are those that `mapping.search` names.
 import numpy as np
 
 from ..datatypes.base.inner_kernels import inner
-from .bound_kernels import EDGELESS, LIKELY, bound_of, further, inner_of
+from .bound_kernels import EDGELESS, LIKELY, bound_of, exact_inner_of, further, inner_of
 from .cost_kernels import AT_PORTS, BUSY, EXCESS, NEVER, WITHIN, edge_clocks, whole
 from .front_kernels import hopeless
-from .nest_kernels import ALL_MOVED, LIVE, MOVED, outer_bound
+from .nest_kernels import ALL_MOVED, INNERMOST, LIVE, MOVED, outer_bound
 from .room_kernels import has_room
 from .scratch_kernels import (
     ARRAY_PORTS,
@@ -27,16 +27,20 @@ from .scratch_kernels import (
     OUTER,
     OUTER_PJ,
     PAIR,
+    STACK,
     TILES,
     UNFINISHED,
+    WORK,
 )
 from .tuple_kernels import (
     BOUNDED,
+    BY_KIND,
     CHAINS,
     COUNTS,
     DEEPER,
     FILL,
     FOLLOWING,
+    NO_PLACES,
     PACE,
     PLACES_OF,
     SIZES,
@@ -187,7 +191,8 @@ def _expand_last(
     )
     index, way = scratch[CHOSEN], fixed[WAY]
     stride = counts[0] * counts[1]
-    deepest = level if level + 1 < tile.shape[0] else tile.shape[0]  # the array too
+    deepest = tile.shape[0]  # the array too
+    smallest_inside(level, tile, plan)
     look_up(level, index, floors, scratch)
     elapsed = steps(plan[SIZES], plan[STEP_TILE]) * plan[PACE][0]
     k = _first_with_room(level, low[level - 1, 2], space, high, plan, layout, scratch)
@@ -195,14 +200,18 @@ def _expand_last(
     while k < high[level - 1, 2]:
         index[2], tile[level - 1, 2] = k, chains[2, k, level - 1]
         edge = edge_clocks(deepest, tile, plan, edges) + fixed[FILL]
-        further(level, tile, plan, layout, rates, scratch[FURTHER])
+        further(
+            level, floors[PLACES_OF][0, index[0], level - 1],
+            floors[PLACES_OF][1, index[1], level - 1], floors[NO_PLACES], tile, plan, layout,
+            rates, floors[BY_KIND], scratch[FURTHER],
+        )  # fmt: skip
         if level > 1:
             none = bound_orders(
                 level, edge, elapsed, index, energies, plan, fixed, rates, objective, front,
                 scratch,
             )  # fmt: skip
         else:
-            bound_of(tile, edge, base, energies, plan, rates, scratch[FURTHER][2], edges, busy, out)
+            bound_of(tile, edge, base, energies, plan, rates, scratch[FURTHER], edges, busy, out)
             none = hopeless(out[0], out[1], way, index, front, objective)
         if not fixed[BOUNDED] or not none:
             numbers[at] = first + stride * k
@@ -217,6 +226,14 @@ def _expand_last(
             whole_one = False
             k = _first_with_room(level, k, space, high, plan, layout, scratch)
     return at
+
+
+@inner
+def smallest_inside(level, tile, plan):
+    """Set the tiles of tiers that have none to a step's: no other has shorter edges."""
+    for g in range(level, tile.shape[0] - 1):
+        for d in range(tile.shape[1]):
+            tile[g, d] = plan[STEP_TILE][d]
 
 
 @inner
@@ -267,18 +284,41 @@ def bound_orders(
 
     It is the least over the orders of the outermost loops.
     """
-    out, orders, none = scratch[BOUNDS], scratch[OUTER_PJ].size, True
-    inner_pj = inner_of(
-        level, scratch[TILES], plan, rates, scratch[FURTHER][2], scratch[LEAST_CLOCKS]
-    )
+    out, deeper, busy = scratch[BOUNDS], scratch[FURTHER], scratch[LEAST_CLOCKS]
+    tile, none = scratch[TILES], True
     out[0] = out[1] = out[LIKELY] = 1e300
-    for order in range(orders):
-        if scratch[OUTER][order, 0, LIVE]:
-            cycles, pj = outer_bound(order, edge, elapsed, inner_pj, energies, plan, scratch)
-            if none and not hopeless(cycles, pj, fixed[WAY], chosen, front, objective):
-                none = False
-            out[0], out[1] = min(out[0], cycles), min(out[1], pj)
-            out[LIKELY] = min(out[LIKELY], max(cycles, edge + _likely(order, plan, scratch)))
+    if level > 1:
+        args = edge, elapsed, chosen, energies, plan, fixed, objective, front, scratch
+        inner_pj = inner_of(level, tile, plan, rates, deeper[2], busy)
+        if _bound_orders(-1, inner_pj, args):
+            return True
+        inner_pj = exact_inner_of(
+            level, tile, plan, rates, deeper[2], scratch[WORK], scratch[STACK], busy
+        )
+        out[0] = out[1] = out[LIKELY] = 1e300
+        return _bound_orders(-1, inner_pj, args)
+    for kind in range(3):
+        args = edge, elapsed, chosen, energies, plan, fixed, objective, front, scratch
+        inner_pj = inner_of(level, tile, plan, rates, deeper[3 + kind], busy)
+        none = _bound_orders(kind, inner_pj, args) and none
+    return none
+
+
+@inner
+def _bound_orders(kind, inner_pj, args):
+    """Do as `bound_orders` for orders with an innermost kind, or -1 for all."""
+    edge, elapsed, chosen, energies, plan, fixed, objective, front, scratch = args
+    out, none = scratch[BOUNDS], True
+    for order in range(scratch[OUTER_PJ].size):
+        if not scratch[OUTER][order, 0, LIVE]:
+            continue
+        if kind >= 0 and scratch[OUTER][order, 0, INNERMOST] != kind:
+            continue
+        cycles, pj = outer_bound(order, edge, elapsed, inner_pj, energies, plan, scratch)
+        if none and not hopeless(cycles, pj, fixed[WAY], chosen, front, objective):
+            none = False
+        out[0], out[1] = min(out[0], cycles), min(out[1], pj)
+        out[LIKELY] = min(out[LIKELY], max(cycles, edge + _likely(order, plan, scratch)))
     return none
 
 

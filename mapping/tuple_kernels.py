@@ -48,3 +48,5 @@ ELEMENTS_OF = 2  # an operand
 TIERS = 0  # of each tier's transfers and those further in
 DEEPER = 1  # of those further in alone
 PLACES_OF = 2  # chains among a tier's tiles
+BY_KIND = 3  # of each tier alone, by what is innermost outside
+NO_PLACES = 4  # an empty array

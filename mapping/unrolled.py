@@ -18,6 +18,7 @@ from .space import chains, kinds_of, spread, step_tiles, whole_chains
 from .tier_floors import floors_of
 
 Ints = NDArray[np.int64]
+_NONE: Ints = np.zeros(0, np.int64)
 PARETO_ROOM = 1 << 14  # mappings that a front has room for
 
 
@@ -193,7 +194,7 @@ class Unrolled:
             ):  # fmt: skip
                 return 0
         tiles = packed.tier_tiles(self.step_tile.tolist())
-        tiers, deeper = floors_of(tiles, plan, self.layout, rates)
+        tiers, deeper, by_kind = floors_of(tiles, plan, self.layout, rates)
         if not self._may_be_best(rates, tiers, objective, front):
             return 0
         if not all(len(each) for each in self.chain_lists):
@@ -201,7 +202,7 @@ class Unrolled:
         places = tiles.places(packed.sizes, self.chain_lists)
         evaluated: int = search_kernels.search_tiles(
             self.space, plan, self.layout, self.fixed, self.fixed_pj, rates,
-            (tiers, deeper, places), objective, limit, front, packed.scratch,
+            (tiers, deeper, places, by_kind, _NONE), objective, limit, front, packed.scratch,
         )  # fmt: skip
         return evaluated
 

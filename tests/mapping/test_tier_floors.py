@@ -1,10 +1,12 @@
 """Bounds below the first tier, on chips of three and four levels: what no mapping undercuts."""
 
 import random
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
+from bitlathe.arch.hierarchy import Axis, Hierarchy, Memory, Port
 from bitlathe.mapping.accesses import accesses
 from bitlathe.mapping.bound_kernels import NONE, sums_again
 from bitlathe.mapping.cost import cost
@@ -125,6 +127,34 @@ def test_search_finds_the_best_of_every_mapping_of_deep_chips(seed: int) -> None
     found = search(layer, bits, chip, "edp")
     assert found.optimal
     assert found.cost.edp == pytest.approx(expected.edp, rel=1e-9)
+
+
+def test_a_way_left_out_is_an_earlier_one_to_the_search() -> None:
+    """Axes that are alike for all memories: the same arrays, of a way that has a lower number."""
+    ports = (Port(direction="both", width_bits=Fraction(8)),)
+    sizes = (("outer", None, ()), ("inner", 4096, ()), ("own", 64, ("c", "x", "y")))
+    memories = tuple(
+        Memory(name=name, holds=("weight", "input", "output"), size_bits=size, per=per, ports=ports)
+        for name, size, per in sizes
+    )
+    axes = tuple(
+        Axis(name=name, size=size, dims=dims)
+        for name, size, dims in (("c", 2, ("n",)), ("x", 6, ("n", "k")), ("y", 4, ("n", "m")))
+    )
+    chip, layer = Hierarchy(memories=memories, axes=axes), Loops.product(5, 12, 7)
+    bits = random_bits(random.Random(1))
+    packed, ways = Packed(layer, bits, chip, storages(chip)[0]), Ways(layer, axes)
+    kept = ways.distinct((*packed.pers, *chip.counted_units))
+    left_out, units_pj = np.setdiff1d(np.arange(len(ways)), kept), packed.units_pj(ways)
+    assert 20 < len(left_out) < len(ways) / 2
+    for number in left_out.tolist():
+        same = (ways.tiles == ways.tiles[number]).all(axis=1) & (units_pj == units_pj[number])
+        tables, *plans = [
+            Unrolled(packed, ways.way(way), way, 0.0).plan[4:8]
+            for way in [number, *np.intersect1d(kept, np.flatnonzero(same)).tolist()]
+            if way <= number
+        ]
+        assert any(all(map(np.array_equal, tables, plan)) for plan in plans), ways.way(number)
 
 
 def test_tiles_are_the_least_of_their_number_of_blocks() -> None:
