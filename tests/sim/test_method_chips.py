@@ -210,6 +210,65 @@ def test_weights_that_enter_pass_a_decoder(table: dict[str, Any], clocks: int) -
         assert mapper == "search" or run.cycles >= bound
 
 
+# of 16 tokens, 128 outputs, 256 inputs on the shipped chip: what is left out; energies of operators
+# (pJ at 45 nm) times how often they work, each weight entering once and each group's sum scaled
+# once; their areas (um2 at 45 nm) times how many there are
+ENTER, SUMS = 128 * 256, 16 * 128 * 256
+TAKES = {
+    "dgq": ({"pe.decoder": None}, ENTER * (0.03 + 0.2), 101 * (36 + 282)),
+    "fp8": ({"pe.decoder": None}, ENTER * 0.03, 56 * 36),
+    "codebook": ({"pe.decoder": None}, ENTER * (0.37 + 1.1 + 0.4), 48 * (787 + 1640 + 1360)),
+    "shiftadd": (  # three powers of two a plane and group of 128
+        {"pe.operators.group": {}, "pe.operators.reused": {}},
+        SUMS / 128 * 3 * 3 * (0.03 + 0.9),
+        24 * 34 * 36,
+    ),
+    "nvfp4": (
+        {"pe.operators.group": {}},
+        SUMS / 16 * (0.2 + 0.03 + 3.1),
+        15 * 23 * (282 + 36 + 3495),
+    ),
+    "mxfp4": ({"pe.operators.group": {}}, SUMS / 32 * 2 * 0.03, 17 * 20 * 2 * 36),
+    "hif4": (
+        {"pe.operators.group": {}},
+        SUMS / 4 * (0.057 + 0.13 + (0.2 + 0.03 + 3.1 + 0.9) / 16),
+        32 * 53 * (73 + 157 + (282 + 36 + 3495 + 4184) / 16),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TAKES)
+def test_what_a_format_takes_of_its_chip_is_that_of_its_operators(name: str) -> None:
+    """Energy of a layer and area of the array, with it and without; 1.5 for the layout."""
+    without, picojoules, square = TAKES[name]
+    layer = Gemm(name="up", m=16, n=128, k=256)
+    runs = [
+        simulate(load_arch(name, each), [layer], fidelity="analytic", mapper="whole-buffer")
+        for each in ({}, without)
+    ]
+    more = runs[0].energy_pj["pe"] - runs[1].energy_pj["pe"]
+    assert more == pytest.approx(1.5 * picojoules * 28 / 45, rel=1e-9)
+    areas = [run.area_um2["pe_array"] + run.area_um2.get("decoders", 0) for run in runs]
+    assert areas[0] - areas[1] == pytest.approx(square * (28 / 45) ** 2, rel=1e-9)
+
+
+def test_tables_of_sums_are_filled_for_each_block_of_outputs() -> None:
+    """128 outputs on 24 rows are six blocks; 304 additions for each eight of 256 inputs.
+
+    A column's rows fill its table, an addition a clock each, beside three planes' look-ups.
+    """
+    fast = {"dram.gb_per_s": 1e4}
+    chip = load_arch("shiftadd", fast)
+    free = load_arch("shiftadd", {**fast, "pe.table_addition_pj": 0})
+    layer = Gemm(name="up", m=16, n=128, k=256)
+    runs = [
+        simulate(each, [layer], fidelity="analytic", mapper="whole-buffer") for each in (chip, free)
+    ]
+    more = runs[0].energy_pj["pe"] - runs[1].energy_pj["pe"]
+    assert runs[0].layers[0].cycles == 6 * 32 * (3 + -(-304 // 24))
+    assert more == pytest.approx(1.5 * 16 * 32 * 6 * 304 * 0.24889, rel=1e-9)
+
+
 BESIDE = {
     "outlier_fraction": 0.02,
     "sparse_fraction": 0.01,

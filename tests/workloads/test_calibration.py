@@ -178,7 +178,7 @@ def test_a_calibrated_folder_is_a_model_to_simulate(root):
     assert model.stored_formats["formats.linear.input"] == "int8@channel"
 
 
-@pytest.mark.parametrize("method", ["vptq", "easyquant", "zeroquant_fp", "finequant", "nupes"])
+@pytest.mark.parametrize("method", ["vptq", "finequant", "nupes"])
 def test_a_folder_tells_no_scheme_that_its_layers_are_not_stored_in(root, method):
     made = calibrated(root, method, None, method)
     model = bl.load_model(str(root / method))
@@ -190,6 +190,35 @@ def test_a_folder_tells_no_scheme_that_its_layers_are_not_stored_in(root, method
     for row in told:
         outputs, inputs = row["shape"]
         assert row["bits_per_weight"] == float(scheme.bits_per_element(inputs, outputs))
+
+
+@pytest.mark.parametrize(
+    ("method", "scheme", "keys"),
+    [
+        ("zeroquant_fp", "fp4_e2m1@g128/m2", {"beside.rank"}),
+        ("easyquant", "int4@channel+mse", {"beside.sparse_fraction"}),
+        ("llm_int8", "int8@channel", {"beside.outlier_fraction"}),
+        ("hadamard", "int4_asym@g128", {"beside.rotation"}),
+    ],
+)
+def test_a_folder_tells_what_stands_beside_its_codes(root, method, scheme, keys):
+    """The scheme of the codes, the mean bits of all that is stored, what is computed with it."""
+    options = {"threshold": 2.0} if method == "llm_int8" else {}
+    made = calibrated(root, method, scheme, f"{method}-beside", options=options)
+    told = bl.load_model(str(root / f"{method}-beside")).stored_formats
+    assert {key for key in told if key.startswith("beside.")} == keys
+    layers = [made.layer(name) for name in made.files]
+    size = sum(layer.inputs * layer.outputs for layer in layers)
+    bits, weight = sum(layer.total_bits for layer in layers) / size, told["formats.linear.weight"]
+    if method == "hadamard":
+        assert weight == scheme
+        assert told["beside.rotation"] == "hadamard"
+    else:
+        assert weight == {"scheme": scheme, "bits": pytest.approx(bits)}
+    if method == "llm_int8":
+        apart = sum(0 if layer.outliers is None else len(layer.outliers) for layer in layers)
+        share = apart / sum(layer.inputs for layer in layers)
+        assert told["beside.outlier_fraction"] == pytest.approx(share)
 
 
 def run(*arguments):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from ...datatypes.base.errors import BitlatheError
 from ...datatypes.base.files import shown_path, writing
+from ...datatypes.methods.beside import Beside
 from ...datatypes.methods.calibrate import Way
 from ...datatypes.methods.files import load_layer, save_layer
 from ...datatypes.methods.layer import QuantizedLinear
@@ -36,6 +38,7 @@ from .layers import linears, sampled
 from .text import Text, window_starts
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
+Rows = dict[str, dict[str, Any]]  # of facts, by the layer's name
 UNFINISHED = "calibration.unfinished.json"
 # of a text, by which windows stand behind those of `accuracy`: half its default ones' distance
 SHIFT = 1 / 32
@@ -103,12 +106,11 @@ def calibrate_decoder(work: Work, progress: Progress) -> Calibration:
     run = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     try:
         decoder = load_decoder(work.checkpoint)
-        rows = _calibrate(decoder, windows, work, run, progress)
+        rows, beside = _calibrate(decoder, windows, work, run, progress)
     except BitlatheError:
         _unclaim(work.folder)
         raise
-    whole = all(row["in_scheme"] for row in rows.values())
-    _write(work.folder / "config.json", _config(work, whole))
+    _write(work.folder / "config.json", _config(work, rows, beside))
     _write(work.folder / MANIFEST, {**facts, "layers": rows})
     (work.folder / UNFINISHED).unlink(missing_ok=True)
     return read_calibration(work.folder)
@@ -171,11 +173,15 @@ def _unclaim(folder: Path) -> None:
 @torch.inference_mode()
 def _calibrate(
     decoder: Decoder, windows: Tensor, work: Work, run: str, progress: Progress
-) -> dict[str, dict[str, Any]]:
-    """Return a row of facts for each layer, by its name; their files are written."""
+) -> tuple[Rows, Beside]:
+    """Return a row of facts for each layer, by its name, and what all compute beside products.
+
+    The layers' files are written.
+    """
     cos, sin = decoder.turns(windows.shape[1])
     states = [decoder.embed_tokens(window) for window in windows]
-    rows: dict[str, dict[str, Any]] = {}
+    rows: Rows = {}
+    beside = Beside()
     for number, block in enumerate(progress(decoder.layers, f"{work.way.method.name}, blocks")):
         inputs = _inputs(block, states, cos, sin)
         made: dict[str, QuantizedLinear] = {}
@@ -183,9 +189,10 @@ def _calibrate(
             whole = f"{number}.{name}"
             made[whole], rows[whole] = _layer(work, run, whole, linear.weight, inputs[name])
         for whole, layer in made.items():
+            beside += Beside.of(layer)
             put_layer(decoder.layers, whole, layer)
         states = [block(x, cos, sin) for x in states]
-    return rows
+    return rows, beside
 
 
 def _inputs(block: nn.Module, states: list[Tensor], cos: Tensor, sin: Tensor) -> dict[str, Tensor]:
@@ -221,32 +228,42 @@ def _layer(
         "chosen": layer.chosen,
         "shape": [layer.outputs, layer.inputs],
         "bits_per_weight": layer.bits_per_element,
-        "in_scheme": _in_scheme(layer, work.way.scheme),
+        **_stored(layer, work.way.scheme),
         "relative_error": layer.relative_error,
         "rounded_error": layer.rounded_error,
     }
     return layer, row
 
 
-def _in_scheme(layer: QuantizedLinear, scheme: Scheme) -> bool:
-    """Return whether a layer is stored in a scheme, with nothing beside."""
+def _stored(layer: QuantizedLinear, scheme: Scheme) -> dict[str, bool]:
+    """Return whether a layer's codes are those of a scheme, and whether nothing stands beside."""
     weights = layer.weights
-    plain = isinstance(weights, QuantizedTensor) and weights.scheme == scheme
-    return plain and layer.total_bits == weights.total_bits
+    coded = isinstance(weights, QuantizedTensor) and weights.scheme == scheme
+    return {
+        "codes_in_scheme": coded,
+        "in_scheme": coded and layer.total_bits == weights.total_bits,
+    }
 
 
-def _config(work: Work, whole: bool) -> dict[str, Any]:
+def _config(work: Work, rows: Rows, beside: Beside) -> dict[str, Any]:
     """Return the model's configuration with the schemes of its layers.
 
-    That of weights is left out where not the ``whole`` of them is stored in it: vectors, sign
-    planes, outliers, low-rank products and grids of a method's own are no scheme of a chip.
+    That of weights is left out where a layer has codes of another kind: vectors, sign planes,
+    grids and groups of a method's own are no scheme of a chip. Where outliers or a low-rank product
+    stand beside the codes, the bits of all are stated, and what is computed with them.
     """
     inputs = work.way.activation_scheme
     stored = {
         "quant_method": "bitlathe",
-        **({"weights": str(work.way.scheme)} if whole else {}),
         "input_activations": None if inputs is None else str(inputs),
+        "beside": {k: v for k, v in beside.settings.items() if v not in (0, "none")},
     }
+    if all(row["codes_in_scheme"] for row in rows.values()):
+        stored["weights"] = str(work.way.scheme)
+    if not all(row["in_scheme"] for row in rows.values()):
+        sizes = [math.prod(row["shape"]) for row in rows.values()]
+        bits = sum(n * r["bits_per_weight"] for n, r in zip(sizes, rows.values(), strict=True))
+        stored["bits_per_weight"] = bits / sum(sizes)
     return {**work.checkpoint.config.data, "quantization_config": stored}
 
 

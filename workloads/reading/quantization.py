@@ -54,7 +54,9 @@ class Stored:
 class _Said:
     """What a method says: schemes, modules that it leaves alone, and whether only experts count.
 
-    ``cache_calibrated``: the checkpoint holds the scales of keys and values.
+    ``cache_calibrated``: the checkpoint holds the scales of keys and values. ``bits``: those of a
+    weight with all that is stored beside its codes; ``beside``: what is computed with that, by the
+    keys of a chip's section.
     """
 
     weight: str
@@ -64,6 +66,8 @@ class _Said:
     ignored: tuple[str, ...] = ()
     head: bool = False
     experts_only: bool = False
+    bits: float | None = None
+    beside: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _groups(given: Mapping[str, Any], key: str, default: int) -> str:
@@ -75,6 +79,16 @@ def _groups(given: Mapping[str, Any], key: str, default: int) -> str:
 def _ignored(given: Mapping[str, Any], key: str = "modules_to_not_convert") -> tuple[str, ...]:
     names = given.get(key)
     return tuple(map(str, names)) if isinstance(names, list) else ()
+
+
+def _calibrated(given: Mapping[str, Any]) -> _Said:
+    bits = given.get("bits_per_weight")
+    return _Said(
+        weight=given["weights"],
+        input=given.get("input_activations"),
+        bits=None if bits is None else float(bits),
+        beside=dict(given.get("beside", {})),
+    )
 
 
 def _mxfp4(given: Mapping[str, Any]) -> _Said:
@@ -163,7 +177,7 @@ _METHODS: Mapping[str, Callable[[Mapping[str, Any]], _Said]] = {
     "gptq": _gptq,
     "awq": _awq,
     "bitnet": _bitnet,
-    "bitlathe": lambda given: _Said(weight=given["weights"], input=given.get("input_activations")),
+    "bitlathe": _calibrated,
     "bitsandbytes": _bitsandbytes,
     "compressed-tensors": _compressed,
 }
@@ -221,7 +235,12 @@ def read_stored(config: Config, shape: Transformer) -> tuple[Stored | None, list
 def _settings(said: _Said, schemes: list[str | None], shape: Transformer) -> dict[str, Any]:
     """Return the keys of a chip that store a model as its checkpoint does."""
     weight, inputs, cache = schemes
-    found: dict[str, Any] = {"formats.linear.weight": weight}
+    found: dict[str, Any] = {
+        "formats.linear.weight": weight
+        if said.bits is None
+        else {"scheme": weight, "bits": said.bits}
+    }
+    found |= {f"beside.{key}": value for key, value in said.beside.items()}
     if inputs is not None:
         found["formats.linear.input"] = inputs
     if cache is not None:

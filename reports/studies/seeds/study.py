@@ -20,6 +20,7 @@ from ....datatypes.base.errors import BitlatheError
 from ....datatypes.base.files import shown_path
 from ....datatypes.base.numbers import ceil_div
 from ....datatypes.base.yamlfile import read_yaml
+from ....datatypes.methods.beside import beside_of
 from ....datatypes.methods.calibrate import calibrate
 from ....datatypes.methods.layer import QuantizedLinear
 from ....datatypes.methods.parts import SignStack, VectorWeights, bits_of_index
@@ -244,27 +245,4 @@ def _on_chip(row: Row, made: Sequence[QuantizedLinear], bits: float) -> Row:
         "clocks_m": run.cycles / 1e6,
         "energy_mj": run.energy_pj["total"] / PJ_PER_MJ,
         "array_mm2": area / 1e6,
-    }
-
-
-def beside_of(made: Sequence[QuantizedLinear]) -> dict[str, Any]:
-    """Return what layers compute beside their products, as keys of a chip's ``beside``.
-
-    Fractions are those of all layers together. Divisors are left out: the layers before take them
-    in (docs/methods.md).
-    """
-    inputs = sum(layer.inputs for layer in made)
-    apart = sum(0 if layer.outliers is None else len(layer.outliers) for layer in made)
-    weights = sum(layer.inputs * layer.outputs for layer in made)
-    single = sum(0 if layer.sparse is None else len(layer.sparse.values) for layer in made)
-    ranks = [0 if layer.low_rank is None else layer.low_rank.rank for layer in made]
-    turns = [layer.rotation for layer in made if layer.rotation is not None]
-    kind = "none"
-    if turns:
-        kind = "hadamard" if turns[0].matrix is None else "dense"
-    return {
-        "outlier_fraction": apart / inputs,
-        "sparse_fraction": single / weights,
-        "rank": max(ranks),
-        "rotation": kind,
     }

@@ -8,6 +8,7 @@ import pytest
 from bitlathe.arch import load_arch
 from bitlathe.arch.silicon import array_areas_um2
 from bitlathe.datatypes.base.errors import BitlatheError
+from bitlathe.datatypes.methods.beside import beside_of
 from bitlathe.datatypes.methods.calibrate import calibrate
 from bitlathe.datatypes.methods.table import METHODS
 from bitlathe.datatypes.schemes.scheme import Scheme
@@ -69,7 +70,7 @@ def test_what_a_method_computes_beside_is_paid_for() -> None:
     assert plain["energy_mj"] < hadamard["energy_mj"] < dense["energy_mj"]
     assert plain["clocks_m"] <= hadamard["clocks_m"] < dense["clocks_m"]
     layer = calibrate(W, X, "llm_int8", threshold=8)
-    beside = study.beside_of([layer])
+    beside = beside_of([layer])
     assert beside["outlier_fraction"] == len(layer.outliers) / 64 > 0
 
 
