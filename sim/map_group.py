@@ -1,6 +1,6 @@
 """A group of a model's layers that may be fused, on a chip: what `bitlathe map` shows of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +9,10 @@ from ..arch.schema import check_supported
 from ..datatypes.base.errors import BitlatheError, unknown_name
 from ..mapping.best import Best, Objective
 from ..mapping.fused.certify import BUDGET, about_data, fused_certificate
+from ..mapping.fused.chain import Chain
 from ..mapping.fused.cost import cost_of
 from ..mapping.fused.demand import demand
-from ..mapping.fused.near import near_chip, why_not
+from ..mapping.fused.near import NearChip, near_chip, why_not
 from ..mapping.fused.products import Asked, BlockProduct, block_product
 from ..workloads import Model
 from .chip import Chip
@@ -20,7 +21,7 @@ from .fused.conv_chains import ConvGroup, conv_groups
 from .fused.groups import Group, groups_of
 from .fused.listed import edges_of
 from .layer_bits import LayerBits
-from .map_shown import cost_data, cost_lines, line_of, port_rows
+from .map_shown import about_each, cost_data, cost_lines, line_of, port_rows
 from .map_strips import AskedStrips
 from .policy import calibrated_caches, layer_bits, with_numbers
 from .results import results_of
@@ -38,11 +39,14 @@ class MappedGroup:
     group : Group
     fused : Fused
     objective : {"cycles", "energy", "edp"}
+    others : tuple of (Chain, NearChip)
+        The group in the chip's other dataflows.
     """
 
     group: Group
     fused: Fused
     objective: Objective
+    others: tuple[tuple[Chain, NearChip], ...] = ()
 
     def nest(self) -> Rows:
         """Return blocks and what stays of them as rows."""
@@ -98,6 +102,7 @@ class MappedGroup:
             objective=self.objective,
             budget=BUDGET if budget is None else budget,
             rung_cycles=self._rung_cycles(),
+            others=self.others,
         )
 
     def _rung_cycles(self) -> int:
@@ -135,7 +140,8 @@ class AskedGroup:
         fused = best_of(self.chip, self.group, self.bits, objective)
         if isinstance(fused, str):
             raise BitlatheError(f"{self.group.name} cannot be fused on this chip: {fused}")
-        return MappedGroup(group=self.group, fused=fused, objective=objective)
+        others = tuple(each for each in self._sides() if each[1] != fused.near)
+        return MappedGroup(group=self.group, fused=fused, objective=objective, others=others)
 
     def about(self) -> list[dict[str, Any]]:
         """Return what its certificate is about as plain data, by dataflow of the chip.
@@ -145,15 +151,18 @@ class AskedGroup:
         BitlatheError
             The chip cannot fuse it, or has what certificates do not count.
         """
+        lanes, sides = lanes_of(self.chip), list(self._sides())
+        if not sides:
+            raise BitlatheError(f"{self.group.name} cannot be fused on this chip.")
+        return about_each([about_data(*side, lanes) for side in sides])
+
+    def _sides(self) -> Iterator[tuple[Chain, NearChip]]:
+        """Yield the group on the chip, by dataflow in which it can be fused."""
         chip = self.chip.split_for(self.bits[self.group.out].split)
-        found = list[dict[str, Any]]()
         for hierarchy in chip.hierarchies:
             chain = chain_of(chip, self.group, self.bits, hierarchy)
             if why_not(hierarchy) is None and chain is not None:
-                found.append(about_data(chain, near_chip(hierarchy), lanes_of(chip)))
-        if not found:
-            raise BitlatheError(f"{self.group.name} cannot be fused on this chip.")
-        return found
+                yield chain, near_chip(hierarchy)
 
 
 def group_on(

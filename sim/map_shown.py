@@ -57,3 +57,18 @@ def cost_data(names: Sequence[str], cost: FusedCost, found: Found | FoundStrips)
         ],
         "ports": port_rows(cost),
     }
+
+
+def about_each(sides: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what certificates may be about, of a chain by dataflow: one, and then all others."""
+    return [
+        {
+            **side,
+            "others": [
+                {"chain": other["chain"], "chip": other["chip"]}
+                for other in sides
+                if other["chip"] != side["chip"]
+            ],
+        }
+        for side in sides
+    ]

@@ -1,6 +1,6 @@
 """A chain of convolutions that may be fused, on a chip: what `bitlathe map` shows of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,15 +9,16 @@ from ..mapping.best import Best, Objective
 from ..mapping.fused.certify import BUDGET
 from ..mapping.fused.certify_strips import strips_certificate, strips_data
 from ..mapping.fused.cost import FusedCost
-from ..mapping.fused.near import near_chip, why_not
+from ..mapping.fused.near import NearChip, near_chip, why_not
 from ..mapping.fused.products import BlockProduct, block_product, inside_of
 from ..mapping.fused.strip_cost import AskedRows
 from ..mapping.fused.strip_search import fused_cost
+from ..mapping.fused.strips import ConvChain
 from .chip import Chip
 from .fused.chains import lanes_of
 from .fused.conv_chains import ConvGroup, FusedConvs, best_of, chain_of
 from .layer_bits import LayerBits
-from .map_shown import cost_data, cost_lines, line_of, port_rows
+from .map_shown import about_each, cost_data, cost_lines, line_of, port_rows
 
 Rows = list[dict[str, Any]]
 
@@ -31,11 +32,14 @@ class MappedStrips:
     group : ConvGroup
     fused : FusedConvs
     objective : {"cycles", "energy", "edp"}
+    others : tuple of (ConvChain, NearChip)
+        The chain in the chip's other dataflows.
     """
 
     group: ConvGroup
     fused: FusedConvs
     objective: Objective
+    others: tuple[tuple[ConvChain, NearChip], ...] = ()
 
     @property
     def cost(self) -> FusedCost:
@@ -111,6 +115,7 @@ class MappedStrips:
             objective=self.objective,
             budget=BUDGET if budget is None else budget,
             rung_cycles=fused_cost(chain, near, fused.lanes, found, product).cycles,
+            others=self.others,
         )
 
 
@@ -133,7 +138,8 @@ class AskedStrips:
         fused = best_of(self._split(), self.group, self.bits, objective)
         if isinstance(fused, str):
             raise BitlatheError(f"{self.group.name} cannot be fused on this chip: {fused}")
-        return MappedStrips(group=self.group, fused=fused, objective=objective)
+        others = tuple(each for each in self._sides() if each[1] != fused.near)
+        return MappedStrips(group=self.group, fused=fused, objective=objective, others=others)
 
     def about(self) -> list[dict[str, Any]]:
         """Return what its certificate is about as plain data, by dataflow of the chip.
@@ -143,14 +149,17 @@ class AskedStrips:
         BitlatheError
             The chip cannot fuse it, or has what certificates do not count.
         """
-        chip, found = self._split(), list[dict[str, Any]]()
+        lanes, sides = lanes_of(self.chip), list(self._sides())
+        if not sides:
+            raise BitlatheError(f"{self.group.name} cannot be fused on this chip.")
+        return about_each([strips_data(*side, lanes) for side in sides])
+
+    def _sides(self) -> Iterator[tuple[ConvChain, NearChip]]:
+        """Yield the chain on the chip, by dataflow in which it can be fused."""
+        chip = self._split()
         for hierarchy in chip.hierarchies:
             if why_not(hierarchy) is None:
-                chain = chain_of(chip, self.group, self.bits, hierarchy)
-                found.append(strips_data(chain, near_chip(hierarchy), lanes_of(chip)))
-        if not found:
-            raise BitlatheError(f"{self.group.name} cannot be fused on this chip.")
-        return found
+                yield chain_of(chip, self.group, self.bits, hierarchy), near_chip(hierarchy)
 
     def _split(self) -> Chip:
         splits = {self.bits[gemm].split for gemm in self.group.gemms}

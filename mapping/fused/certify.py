@@ -7,7 +7,8 @@ formula a tiling gets.
 """
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 from typing import Any
@@ -20,7 +21,7 @@ from ..nest import Loops
 from ..operands import OperandBits
 from ..proof.cost import cost
 from ..proof.fused.check import fusion_of
-from ..proof.fused.parts import BOUNDS, Blocks
+from ..proof.fused.parts import BOUNDS, VERSION, Blocks
 from ..proof.fused.record import STEPS
 from ..proof.fused.totals import Made
 from ..proof.record import nest_of
@@ -33,6 +34,7 @@ from .search import Found
 BUDGET = 2000
 FORMULAS = tuple(BOUNDS)
 MapProduct = Callable[..., Best]
+Product = tuple[Loops, OperandBits, Hierarchy]
 
 
 def chain_data(chain: Chain, near: NearChip) -> dict[str, Any]:
@@ -111,6 +113,7 @@ def fused_certificate(
     budget: int = BUDGET,
     rung_cycles: int | None = None,
     map_product: MapProduct = best_mapping,
+    others: Sequence[tuple[Chain, NearChip]] = (),
 ) -> dict[str, Any]:
     """Return the certificate of a fused chain as plain data, to be written as JSON.
 
@@ -131,29 +134,59 @@ def fused_certificate(
         Clocks of the schedule on the cycle rung.
     map_product : callable
         Gives a product its mapping: loops, bits, hierarchy, objective.
+    others : sequence of (Chain, NearChip)
+        The same in the chip's other dataflows, of which none may be better either.
 
     Raises
     ------
     BitlatheError
         The chip has what certificates do not count.
     """
-    about = about_data(chain, near, lanes)
-    of = fusion_of(about["chain"], about["lanes"], about["chip"], objective)
+    return certified(
+        [_side(each, on, lanes, objective) for each, on in ((chain, near), *others)],
+        found,
+        Asked,
+        budget=budget,
+        rung_cycles=rung_cycles,
+        map_product=map_product,
+    )
 
-    def product_of(asked: Asked) -> tuple[Loops, OperandBits, Hierarchy]:
+
+def _side(chain: Chain, near: NearChip, lanes: Lanes, objective: Objective) -> "Side":
+    def product_of(asked: Asked) -> Product:
         return asked.loops(chain), asked.bits(chain), asked.chip(chain, near)
 
-    return certified(
-        of, about, found, product_of,
-        budget=budget, rung_cycles=rung_cycles, map_product=map_product,
-    )  # fmt: skip
+    about = about_data(chain, near, lanes)
+    return Side(
+        of=fusion_of(about["chain"], about["lanes"], about["chip"], objective),
+        about=about,
+        product_of=product_of,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """A chain on a chip in one dataflow.
+
+    Attributes
+    ----------
+    of : Blocks
+        As the checker has it.
+    about : dict
+        Chain, vector unit and chip as plain data.
+    product_of : callable
+        Loops, bits and chip of a product of its blocks.
+    """
+
+    of: Blocks
+    about: dict[str, Any]
+    product_of: Callable[[Any], Product]
 
 
 def certified(
-    of: Blocks,
-    about: dict[str, Any],
+    sides: Sequence[Side],
     found: Any,
-    product_of: Callable[[Any], tuple[Loops, OperandBits, Hierarchy]],
+    make: Callable[..., Any],
     *,
     budget: int,
     rung_cycles: int | None,
@@ -163,17 +196,16 @@ def certified(
 
     Parameters
     ----------
-    of : Blocks
-        The chain on the chip, as the checker has it.
-    about : dict
-        Chain, vector unit and chip as plain data.
+    sides : sequence of Side
+        That of the schedule first, then those of the chip's other dataflows.
     found : Found or FoundStrips
         The schedule.
-    product_of : callable
-        Loops, bits and chip of one of ``found.products``.
+    make : callable
+        A product's name, as ``found.products`` has it, from its entries.
     budget, rung_cycles, map_product
         As of `fused_certificate`.
     """
+    of, about = sides[0].of, sides[0].about
     tiled = found.tiling.to_dict()
     products = [
         {"asked": list(asked), **best.mapping.to_dict()} for asked, best in found.products.items()
@@ -183,11 +215,18 @@ def certified(
         asked: nest_of(found.products[theirs].mapping.to_dict()) for asked, theirs in own.items()
     }
     taken = of.cost(of.tiling_of(tiled, "tiling"), nests)
-    make = type(next(iter(found.products)))
-    prover = _Prover(of, budget, lambda asked, aim: map_product(*product_of(make(*asked)), aim))
-    parts, bound = prover.run(taken.of(of.objective))
+    proofs, bound = list[dict[str, Any]](), taken.of(of.objective)
+    for side in sides:
+
+        def best(asked: Any, aim: Objective, side: Side = side) -> Best:
+            return map_product(*side.product_of(make(*asked)), aim)
+
+        prover = _Prover(side.of, budget, best)
+        parts, least = prover.run(taken.of(of.objective))
+        proofs.append({"proofs": prover.proofs, "parts": parts})
+        bound = min(bound, least)
     return {
-        of.NAME: 1,
+        of.NAME: VERSION,
         "about": of.ABOUT,
         "objective": of.objective,
         **about,
@@ -195,8 +234,11 @@ def certified(
         "schedule": {"tiling": tiled, "products": products},
         "cost": taken.data(),
         "bound": str(bound),
-        "proofs": prover.proofs,
-        "parts": parts,
+        **proofs[0],
+        "others": [
+            {"chain": side.about["chain"], "chip": side.about["chip"], **proof}
+            for side, proof in zip(sides[1:], proofs[1:], strict=True)
+        ],
         "traffic": of.traffic_data(taken),
         "cycle_rung_cycles": rung_cycles,
     }

@@ -1,15 +1,13 @@
 """Certificates of convolutions in strips as plain data: as of other chains (`certify`)."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from ...arch.hierarchy import Hierarchy
 from ..best import Objective
 from ..certify import chip_data, number
 from ..kept_results import best_mapping
-from ..nest import Loops
-from ..operands import OperandBits
 from ..proof.strips.check import strips_of
-from .certify import BUDGET, MapProduct, certified, lanes_data, stored_data
+from .certify import BUDGET, MapProduct, Product, Side, certified, lanes_data, stored_data
 from .chain import Lanes
 from .near import NearChip
 from .products import inside_of
@@ -62,13 +60,14 @@ def strips_certificate(
     budget: int = BUDGET,
     rung_cycles: int | None = None,
     map_product: MapProduct = best_mapping,
+    others: Sequence[tuple[ConvChain, NearChip]] = (),
 ) -> dict[str, Any]:
     """Return the certificate of convolutions in strips as plain data, to be written as JSON.
 
     Parameters
     ----------
     chain : ConvChain
-    near, lanes, objective, budget, rung_cycles, map_product
+    near, lanes, objective, budget, rung_cycles, map_product, others
         As of `certify.fused_certificate`.
     found : FoundStrips
         The schedule; it need not be the best.
@@ -78,14 +77,24 @@ def strips_certificate(
     BitlatheError
         The chip has what certificates do not count.
     """
-    about = strips_data(chain, near, lanes)
-    of = strips_of(about["chain"], about["lanes"], about["chip"], objective)
+    return certified(
+        [_side(each, on, lanes, objective) for each, on in ((chain, near), *others)],
+        found,
+        AskedRows,
+        budget=budget,
+        rung_cycles=rung_cycles,
+        map_product=map_product,
+    )
 
-    def product_of(asked: AskedRows) -> tuple[Loops, OperandBits, Hierarchy]:
+
+def _side(chain: ConvChain, near: NearChip, lanes: Lanes, objective: Objective) -> Side:
+    def product_of(asked: AskedRows) -> Product:
         layer = chain.layers[asked.layer]
         return asked.loops(chain), layer.bits, inside_of(near, layer.unit_pj)
 
-    return certified(
-        of, about, found, product_of,
-        budget=budget, rung_cycles=rung_cycles, map_product=map_product,
-    )  # fmt: skip
+    about = strips_data(chain, near, lanes)
+    return Side(
+        of=strips_of(about["chain"], about["lanes"], about["chip"], objective),
+        about=about,
+        product_of=product_of,
+    )

@@ -2,6 +2,7 @@
 
 import json
 import random
+from copy import deepcopy
 from dataclasses import replace
 from fractions import Fraction
 from functools import cache
@@ -184,6 +185,37 @@ def test_no_figure_may_be_another() -> None:
         with pytest.raises(ProofError):
             checked(other)
     assert len(some) > 100
+
+
+def test_other_dataflows_are_proven_beside() -> None:
+    """The bound is the least of all; of the others no part may be missing or another."""
+    (chain, near, lanes), data = proven(FEW_PARTS, "cycles")
+    rng, kept = random.Random("beside"), found_once()
+    found = search(chain, near, lanes, "cycles", map_product=kept)
+    other = next(each for each in iter(lambda: random_near(rng), None) if fits(chain, each, lanes))
+    both = fused_certificate(chain, near, lanes, found, map_product=kept, others=[(chain, other)])
+    best = search(chain, other, lanes, "cycles", map_product=kept)
+    verdict, alone = checked(both), checked(data)
+    assert verdict.parts > alone.parts
+    assert verdict.bound <= min(alone.value, cost_of_found(chain, best, other, lanes))
+    wrong = deepcopy(both)
+    wrong["others"][0]["parts"].pop()
+    with pytest.raises(ProofError, match=r"others\[0\]: parts has"):
+        checked(wrong)
+    both["others"][0]["parts"][0]["bound"] += 1
+    with pytest.raises(ProofError, match=r"others\[0\]: parts\[0\].bound"):
+        checked(both)
+
+
+def fits(chain: Chain, near: NearChip, lanes: Lanes) -> bool:
+    """Whether a chip has a tiling of a chain."""
+    return next(iter(searched_tilings(chain, near, lanes)), None) is not None
+
+
+def cost_of_found(chain: Chain, found: Any, near: NearChip, lanes: Lanes) -> int:
+    """Clocks of a schedule that was found."""
+    made = {asked: block_product(best, near) for asked, best in found.products.items()}
+    return cost(chain, found.tiling, near, lanes, made.__getitem__).cycles
 
 
 def test_the_command_writes_and_checks(tmp_path: Path) -> None:

@@ -47,6 +47,8 @@ class Fusion(Blocks):
         "spilled",
         "products": "of each block every mapping on the near memories, as of the certificate of a "
         "product",
+        "dataflows": "the chain on the chip, and each of others, one for each dataflow in which "
+        "the chip can fuse it",
     }
 
     def __init__(self, chain: Chain, near: Near, lanes: Lanes, objective: str) -> None:

@@ -36,8 +36,9 @@ from .near import Near
 from .record import Lanes
 from .totals import FusedCost, Made, Total, cost_of, value_of
 
+VERSION = 2
 KEYS = (
-    "about objective chain lanes chip space schedule cost bound proofs parts traffic "
+    "about objective chain lanes chip space schedule cost bound proofs parts others traffic "
     "cycle_rung_cycles"
 )
 BOUNDS = {
@@ -284,8 +285,8 @@ class Blocks(ABC):
         self.used.add(asked)
         return self.proven[asked]
 
-    def least_of(self, data: Any) -> Fraction:
-        """Return the least bound of all parts of the space.
+    def least_of(self, data: Any) -> list[Fraction]:
+        """Return the bounds of all parts of the space.
 
         Raises
         ------
@@ -310,7 +311,7 @@ class Blocks(ABC):
         unused = set(self.proven) - self.used
         if unused:
             raise ProofError(f"proofs: no part needs that of {self.text(next(iter(unused)))}.")
-        return min(found)
+        return found
 
 
 def made_of(found: Cost, near: Near) -> Made:
@@ -366,9 +367,9 @@ def check_blocks(top: dict[str, Any], kind: type[Blocks], read: Callable[..., Bl
     """
     keys = f"{kind.NAME} {KEYS}"
     version, about, objective, chain, lanes, chip, space, schedule, costs, bound, proofs, parts, \
-        traffic, rung = take(top, "the certificate", keys)  # fmt: skip
-    if version != 1 or isinstance(version, bool):
-        raise ProofError(f"{kind.NAME} is {short(version)}; this checker knows version 1.")
+        others, traffic, rung = take(top, "the certificate", keys)  # fmt: skip
+    if version != VERSION or isinstance(version, bool):
+        raise ProofError(f"{kind.NAME} is {short(version)}; this checker knows version {VERSION}.")
     if objective not in OBJECTIVES:
         raise ProofError(f"objective is {short(objective)}; it must be one of {OBJECTIVES}.")
     for name, said, known in (("about", about, kind.ABOUT), ("space", space, kind.SPACE)):
@@ -386,14 +387,25 @@ def check_blocks(top: dict[str, Any], kind: type[Blocks], read: Callable[..., Bl
         raise ProofError("cycle_rung_cycles is less than cycles, which it cannot be.")
     of.read_proofs(proofs)
     value = found.of(objective)
-    derived = min(value, of.least_of(parts))
+    derived, many = min([value, *of.least_of(parts)]), of.parts
+    for i, other in enumerate(listed(others, "others")):
+        own, its_chip, its_proofs, its_parts = take(
+            other, f"others[{i}]", "chain chip proofs parts"
+        )
+        try:
+            beside = read(own, lanes, its_chip, objective)
+            beside.read_proofs(its_proofs)
+            derived = min([derived, *beside.least_of(its_parts)])
+        except ProofError as err:
+            raise ProofError(f"others[{i}]: {err}") from None
+        many += beside.parts
     if derived != least:
         raise ProofError(f"bound is {short(bound)}; the parts prove {derived}, which it must be.")
     return Verdict(
         objective=objective,
         value=value,
         bound=least,
-        parts=of.parts,
+        parts=many,
         traffic_bits=sum(found.outer_bits.values(), Fraction(0)),
         floor_bits=lowest["floor_bits"],
         floor=lowest["formula"],

@@ -49,6 +49,8 @@ class Strips(Blocks):
         "places": "one or two of inputs and results",
         "products": "of each strip every mapping on the near memories, as of the certificate of a "
         "product or a convolution",
+        "dataflows": "the chain on the chip, and each of others, one for each dataflow in which "
+        "the chip can fuse it",
     }
 
     def __init__(self, chain: Chain, near: Near, lanes: Lanes, objective: str) -> None:
