@@ -410,7 +410,7 @@ UNCLEAR: dict[str, str] = {
     "posit": "is it posit8 or posit16?",
     "fp3": "is it fp3_e2m0, or bitmod_fp3 with a value of each group's own?",
     "e5m3": "as a scale it has no sign: ue5m3",
-    "q8_0": f"{_LLAMA_CPP} int8_full@g32",
+    "q8_0": f"{_LLAMA_CPP} int8@g32",
     "tq1_0": f"{_LLAMA_CPP} ternary@g256",
     "tq2_0": f"{_LLAMA_CPP} ternary@g256, and stored in two bits where a GGUF file is written",
     "mxif4": "it is written if4@g32/e8m0_ceil; of equal errors that takes E2M1",
