@@ -5,11 +5,15 @@ make are of few extents, so that what depends on extents alone is looked up.
 
 * A *node* is a block's extent in one dimension: in half steps (2 for a whole step, 1 for a short
   one) and in steps, the group of loops that cuts it, how many whole tiles that makes, their node
-  and that of the rest, -1 for none. The first is the whole dimension.
+  and that of the rest, -1 for none. The first is the whole dimension. A node goes by the place of
+  its columns among those of its dimension, which have room for `NODES`.
 * A *state* is the nodes of all dimensions, a byte each.
 * A transfer has a *table* of what it takes with each tile: by row of sums clocks, in units of the
-  pace, accesses and elements of all copies. Where a state's tile stands there is the sum of what
-  its nodes have in ``at``.
+  pace, accesses and elements of all copies, and visits. Where a state's tile stands there is the
+  sum of what its nodes have in ``at``.
+
+Arrays are flat, and their places masked: places of several dimensions, and such as may be negative,
+take longer to work out than what is done with what stands there.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
@@ -49,10 +53,33 @@ from .tuple_kernels import ENDS_OF, MOVES, PACE, PJ, SHARES, SIZES, STEP_TILE, U
 from .visit_kernels import ALL, FIRST, LAST
 
 # columns of nodes
-HALVES, STEPS, GATE, MANY, TILE_NODE, REST_NODE, NODE_COLUMNS = 0, 1, 2, 3, 4, 5, 6
-CLOCKS, ALL_ACCESSES, ALL_ELEMENTS, TABLE_COLUMNS = 0, 1, 2, 3  # columns of tables
+HALVES, STEPS, GATE, MANY, TILE_NODE, REST_NODE = range(6)
+NODE_COLUMNS = 8
+NODES = 32  # of a dimension: those of six groups of loops are at most 28
+MOST_GROUPS = 6
 BYTE = 8  # bits of a state a dimension
 ONE = (1 << BYTE) - 1
+CLOCKS, ALL_ACCESSES, ALL_ELEMENTS, ALL_VISITS = range(4)  # columns of tables; visits by kind
+ROW, ENTRY = 4, 4 * SUM_ROWS  # numbers of a row, and of a tile
+LOW = (1 << 40) - 1  # of a place: it is not negative
+
+
+@inlined
+def _at(d, node):
+    """Return the place of a node's columns."""
+    return ((d << BYTE) + node) & LOW
+
+
+@inlined
+def _node_of(state, d):
+    """Return a state's node in a dimension."""
+    return state >> (d << 3) & ONE
+
+
+@inlined
+def _moved_to(state, d, node, child):
+    """Return a state with another node in a dimension."""
+    return state + ((child - node) << (d << 3))
 
 
 @inner
@@ -63,83 +90,89 @@ def find_nodes(first, last, tile, book, plan):
     """
     nodes, ends = book[0], book[1]
     groups = tile.shape[0]
-    for d in range(nodes.shape[0]):
+    for d in range(ends.shape[0]):
         step = plan[STEP_TILE][d]
         if first == 0:
             extent = 2 * (plan[SIZES][d] // step)
             extent += 1 if plan[SIZES][d] % step else 0
-            ends[d, 0] = _node(d, 0, extent, groups, nodes)
+            ends[d, 0] = _write_node(d, 0, extent, groups, nodes)
         many = ends[d, first]
-        for node in range(many):  # what was cut further in before
-            if nodes[d, node, GATE] >= first:
-                nodes[d, node, GATE], nodes[d, node, REST_NODE] = groups, -1
+        for node in range(0, many, NODE_COLUMNS):  # what was cut further in before
+            at = _at(d, node)
+            if nodes[at + GATE] >= first:
+                nodes[at + GATE], nodes[at + REST_NODE] = groups, -1
         for g in range(first, last):
             halves, child = 2 * (tile[g, d] // step), -1
-            for node in range(many):
-                extent = nodes[d, node, HALVES]
-                if nodes[d, node, GATE] < groups or halves >= extent:
+            for node in range(0, many, NODE_COLUMNS):
+                at = _at(d, node)
+                extent = nodes[at + HALVES]
+                if nodes[at + GATE] < groups or halves >= extent:
                     continue
                 if child < 0:
                     child = many
-                    many = _node(d, child, halves, groups, nodes)
+                    many = _write_node(d, child, halves, groups, nodes)
                 whole = extent // halves
                 rest = extent - whole * halves
-                nodes[d, node, GATE], nodes[d, node, MANY] = g, whole
-                nodes[d, node, TILE_NODE] = child
+                nodes[at + GATE], nodes[at + MANY], nodes[at + TILE_NODE] = g, whole, child
                 if rest:
-                    nodes[d, node, REST_NODE] = many
-                    many = _node(d, many, rest, groups, nodes)
+                    nodes[at + REST_NODE] = many
+                    many = _write_node(d, many, rest, groups, nodes)
             ends[d, g + 1] = many
 
 
 @inner
-def _node(d, node, halves, groups, nodes):
-    """Write a node that nothing cuts; return the number of the next."""
-    nodes[d, node, HALVES], nodes[d, node, STEPS] = halves, (halves + 1) >> 1
-    nodes[d, node, GATE], nodes[d, node, REST_NODE] = groups, -1
-    return node + 1
+def _write_node(d, node, halves, groups, nodes):
+    """Write a node that nothing cuts; return the next."""
+    at = _at(d, node)
+    nodes[at + HALVES], nodes[at + STEPS] = halves, (halves + 1) >> 1
+    nodes[at + GATE], nodes[at + REST_NODE] = groups, -1
+    return node + NODE_COLUMNS
 
 
 @inlined
-def _has_end(t, row, plan):
-    """Whether a transfer of a kind, at an end, takes a port: rows are two a kind."""
-    fetch = row >> 1 == FETCH
-    return fetch == (plan[MOVES][t, OP] < 2) and plan[ENDS_OF][t, row >> 1, row & 1, PORT] >= 0
+def _rows_of(t, plan):
+    """Return the rows of sums at which a transfer takes a port, as a mask: two rows a kind."""
+    rows = 0
+    for row in range(SUM_ROWS):
+        fetch = row >> 1 == FETCH
+        if fetch == (plan[MOVES][t, OP] < 2) and plan[ENDS_OF][t, row >> 1, row & 1, PORT] >= 0:
+            rows |= 1 << row
+    return rows
 
 
 @inner
 def fill_table(t, book, plan):
     """Write the table of a transfer, and where nodes stand in it."""
-    nodes, node_ends, at, table, many_tiles, _, extents = book
+    nodes, node_ends, at, table, many_tiles, extents, _ = book
     tier, relevant, tiles = plan[MOVES][t, TIER], plan[MOVES][t, RELEVANT], 1
-    for row in range(SUM_ROWS):
-        for column in range(TABLE_COLUMNS):
-            table[t, 0, row, column] = 1
-    for d in range(nodes.shape[0]):
+    entries, rows = table[t], _rows_of(t, plan)
+    for i in range(ENTRY):
+        entries[i] = 1
+    for d in range(node_ends.shape[0]):
         step, many = plan[STEP_TILE][d], 0
         rest = plan[SIZES][d] % step
         if not relevant >> d & 1:  # what counts is whether it is one short step
             many, extents[0], extents[1] = 2 if rest else 1, 2, 1
-        for node in range(node_ends[d, tier]):
-            halves = nodes[d, node, HALVES]
+        for node in range(0, node_ends[d, tier], NODE_COLUMNS):
+            here = _at(d, node)
             if not relevant >> d & 1:
-                at[t, d, node] = tiles if halves == 1 else 0
-            elif nodes[d, node, GATE] >= tier:
-                at[t, d, node], extents[many] = tiles * many, halves
+                at[t, here >> 3] = ENTRY * tiles if nodes[here + HALVES] == 1 else 0
+            elif nodes[here + GATE] >= tier:
+                at[t, here >> 3], extents[many] = ENTRY * tiles * many, nodes[here + HALVES]
                 many += 1
         for row in range(SUM_ROWS):
-            if _has_end(t, row, plan):
+            if rows >> row & 1:
                 for i in range(many - 1, -1, -1):  # the first last: the others start from it
-                    _widen(t, d, row, extents[i], step, rest, i * tiles, tiles, table, plan)
+                    _widen(t, d, row, extents[i], step, rest, i * tiles, tiles, entries, plan)
         tiles *= many
     for row in range(SUM_ROWS):
-        if _has_end(t, row, plan):
-            _to_accesses(t, row, tiles, table, plan)
+        if rows >> row & 1:
+            _to_accesses(t, row, tiles, entries, plan)
     many_tiles[t] = tiles
 
 
 @inner
-def _widen(t, d, row, halves, step, rest, first, tiles, table, plan):
+def _widen(t, d, row, halves, step, rest, first, tiles, entries, plan):
     """Write tiles with an extent in one more dimension, from those without it: the first."""
     end = plan[ENDS_OF][t, row >> 1, row & 1]
     whole, short = halves >> 1, halves & 1
@@ -153,39 +186,40 @@ def _widen(t, d, row, halves, step, rest, first, tiles, table, plan):
         share, copies = 1, plan[UNITS][end[REACHED], d, inside]
         elements = copies
     for i in range(tiles):
-        table[t, first + i, row, CLOCKS] = table[t, i, row, CLOCKS] * share
-        table[t, first + i, row, ALL_ACCESSES] = table[t, i, row, ALL_ACCESSES] * copies
-        table[t, first + i, row, ALL_ELEMENTS] = table[t, i, row, ALL_ELEMENTS] * elements
+        here, there = i * ENTRY + row * ROW, (first + i) * ENTRY + row * ROW
+        entries[there + CLOCKS] = entries[here + CLOCKS] * share
+        entries[there + ALL_ACCESSES] = entries[here + ALL_ACCESSES] * copies
+        entries[there + ALL_ELEMENTS] = entries[here + ALL_ELEMENTS] * elements
 
 
 @inner
-def _to_accesses(t, row, tiles, table, plan):
+def _to_accesses(t, row, tiles, entries, plan):
     """Turn shares and copies of a row of tiles into clocks and accesses."""
     ends = plan[ENDS_OF]
     apart = ends[t, row >> 1, row & 1, APART]
-    for i in range(tiles):
-        share, copies = table[t, i, row, CLOCKS], table[t, i, row, ALL_ACCESSES]
+    for i in range(row * ROW, tiles * ENTRY, ENTRY):
+        share, copies = entries[i + CLOCKS], entries[i + ALL_ACCESSES]
         if apart:
-            share, copies = table[t, i, row, ALL_ELEMENTS], 1
+            share, copies = entries[i + ALL_ELEMENTS], 1
         clocks = clocks_of(share, t, row >> 1, row & 1, ends)
-        table[t, i, row, CLOCKS] = clocks * plan[PACE][1]
-        table[t, i, row, ALL_ACCESSES] = clocks * copies
+        entries[i + CLOCKS] = clocks * plan[PACE][1]
+        entries[i + ALL_ACCESSES] = clocks * copies
 
 
 @inlined
-def _turned(d, node, edge, nodes):
+def _turned(at, edge, nodes):
     """Return the node of the first, or last, of the tiles that a block is cut into."""
-    rest = nodes[d, node, REST_NODE]
-    return rest if edge == LAST and rest >= 0 else nodes[d, node, TILE_NODE]
+    rest = nodes[at + REST_NODE]
+    return rest if edge == LAST and rest >= 0 else nodes[at + TILE_NODE]
 
 
 @inlined
-def _left(state, tier, relevant, nodes):
+def _left(state, tier, relevant, dims, nodes):
     """Return how many relevant dimensions loops outside a tier cut."""
     left = 0
-    for d in range(nodes.shape[0]):
-        node = state >> BYTE * d & ONE
-        left += 1 if relevant >> d & 1 and nodes[d, node, GATE] < tier else 0
+    for d in range(dims):
+        cut = nodes[_at(d, _node_of(state, d)) + GATE] < tier
+        left += 1 if relevant >> d & 1 and cut else 0
     return left
 
 
@@ -195,201 +229,190 @@ def _down(i, left, edge, tier, relevant, state, loops, nodes):
 
     ``left``: relevant dimensions that loops outside the tier still cut.
     """
-    dims, groups = loops
     while left:
-        d = dims[i]
-        node = state >> BYTE * d & ONE
-        if nodes[d, node, GATE] == groups[i]:
-            child = _turned(d, node, edge, nodes)
-            state += (child - node) << BYTE * d
-            left -= 1 if relevant >> d & 1 and nodes[d, child, GATE] >= tier else 0
+        d = loops[0][i & LOW]
+        node = _node_of(state, d)
+        at = _at(d, node)
+        if nodes[at + GATE] == loops[1][i & LOW]:
+            child = _turned(at, edge, nodes)
+            state = _moved_to(state, d, node, child)
+            left -= 1 if relevant >> d & 1 and nodes[_at(d, child) + GATE] >= tier else 0
         i += 1
     return i, state
 
 
 @inlined
-def _steps(state, nodes):
+def _steps(state, dims, nodes):
     """Return the steps that a state's block takes."""
     count = 1
-    for d in range(nodes.shape[0]):
-        count *= nodes[d, state >> BYTE * d & ONE, STEPS]
+    for d in range(dims):
+        count *= nodes[_at(d, _node_of(state, d)) + STEPS]
     return count
 
 
 @inlined
-def _pass_steps(i, many, edge, relevant, state, loops, nodes):
+def _pass_steps(i, edge, state, move, loops, nodes):
     """Return the steps of the first, or last, turn over the tile, from loop ``i`` inwards."""
-    dims, groups = loops
-    for j in range(i, many):
-        d = dims[j]
-        node = state >> BYTE * d & ONE
-        if nodes[d, node, GATE] == groups[j]:
-            if relevant >> d & 1:
-                return _steps(state, nodes)
-            state += (_turned(d, node, edge, nodes) - node) << BYTE * d
+    for j in range(i, move[5]):
+        d = loops[0][j & LOW]
+        node = _node_of(state, d)
+        at = _at(d, node)
+        if nodes[at + GATE] == loops[1][j & LOW]:
+            if move[0] >> d & 1:
+                return _steps(state, move[6], nodes)
+            state = _moved_to(state, d, node, _turned(at, edge, nodes))
     return 1
 
 
 @inlined
-def _tile_of(t, state, at):
+def _tile_of(state, dims, at):
     """Return where a state's tile stands in a transfer's table."""
     i = 0
-    for d in range(at.shape[1]):
-        i += at[t, d, state >> BYTE * d & ONE]
-    return i
+    for d in range(dims):
+        i += at[_at(d, _node_of(state, d)) >> 3]
+    return i & LOW
 
 
 @inlined
-def _add_kind(t, kind, many, doubled, window, tile, table, plan, sums):
+def _add_kind(kind, many, window, tile, move, entries, sums):
     """Add pairs of visits that follow each other to the sums of a kind of transfer."""
     slowest = 0
-    for end in range(2):
-        row = 2 * kind + end
-        if plan[ENDS_OF][t, kind, end, PORT] >= 0:
-            taken = table[t, tile, row, CLOCKS]
-            sums[row, EXCESS] += max(0, taken - window) * many
-            sums[row, WITHIN] += min(taken, window) * many
+    for row in range(2 * kind, 2 * kind + 2):
+        if move[2] >> row & 1:
+            taken = entries[tile + row * ROW + CLOCKS]
+            sums[row * SUM_COLUMNS + EXCESS] += max(0, taken - window) * many
+            sums[row * SUM_COLUMNS + WITHIN] += min(taken, window) * many
             slowest = max(slowest, taken)
-    if plan[MOVES][t, LATENCY] and kind in (FETCH, READBACK):
-        late = max(0, slowest + plan[MOVES][t, LATENCY] * plan[PACE][1] - window)
-        sums[2 * kind, LATE] += late * (many if doubled or kind == READBACK else 2 * many)
+    if move[3] and kind in (FETCH, READBACK):
+        late = max(0, slowest + move[3] - window)
+        twice = 1 if move[7] or kind == READBACK else 2
+        sums[2 * kind * SUM_COLUMNS + LATE] += late * many * twice
 
 
 @inlined
-def _add_pairs(
-    t, times, many, i, before, j, after, loop_count, doubled, loops, book, plan, sums
-):  # fmt: skip
+def _add_pairs(times, many, i, before, j, after, move, loops, here, sums):
     """Add pairs of visits, last and first ones of turns; return the sum of their windows.
 
     ``times``: how often they count as each kind; ``i``, ``j``: the loops inside of the visits.
     """
-    nodes, _, at, table, _, _, _ = book
-    relevant, pace = plan[MOVES][t, RELEVANT], plan[PACE][0]
+    nodes, at, entries = here
+    dims, doubled, pace = move[6], move[7], move[4]
     if times[FETCH]:
         if doubled:
-            window = _steps(before, nodes) * pace
+            window = _steps(before, dims, nodes) * pace
         else:
-            window = _pass_steps(i, loop_count, LAST, relevant, before, loops, nodes) * pace
-        tile = _tile_of(t, after, at)
-        _add_kind(t, FETCH, times[FETCH] * many, doubled, window, tile, table, plan, sums)
+            window = _pass_steps(i, LAST, before, move, loops, nodes) * pace
+        tile = _tile_of(after, dims, at)
+        _add_kind(FETCH, times[FETCH] * many, window, tile, move, entries, sums)
         return window * many
     if doubled:
-        window = _steps(after, nodes) * pace
+        window = _steps(after, dims, nodes) * pace
     else:
-        window = _pass_steps(j, loop_count, FIRST, relevant, after, loops, nodes) * pace
+        window = _pass_steps(j, FIRST, after, move, loops, nodes) * pace
     if times[FINISHED] or times[PARTIAL]:
-        tile = _tile_of(t, before, at)
+        tile = _tile_of(before, dims, at)
         for kind in (FINISHED, PARTIAL):
             if times[kind]:
-                _add_kind(t, kind, times[kind] * many, doubled, window, tile, table, plan, sums)
+                _add_kind(kind, times[kind] * many, window, tile, move, entries, sums)
     if times[READBACK]:
-        tile = _tile_of(t, after, at)
-        both = window + _steps(before, nodes) * pace if doubled else window
-        _add_kind(t, READBACK, times[READBACK] * many, doubled, both, tile, table, plan, sums)
+        tile = _tile_of(after, dims, at)
+        both = window + _steps(before, dims, nodes) * pace if doubled else window
+        _add_kind(READBACK, times[READBACK] * many, both, tile, move, entries, sums)
     return window * many
 
 
 @inlined
-def _count(times, visits, tile, counts):
-    """Count visits to a tile, by kind of transfer."""
-    for kind in range(4):
-        counts[kind, tile] += times[kind] * visits
-
-
-@inlined
-def _follow(t, edge, times, loop_count, doubled, loops, book, stack, plan, sums):
+def _follow(edge, times, move, loops, here, stack, sums):
     """Follow the loops above a tile and add all its visits, or the first or last of each tile.
 
     Returns the sum of the windows.
     """
-    nodes, _, at, _, _, counts, _ = book
-    dims, groups = loops
-    relevant, tier, windows = plan[MOVES][t, RELEVANT], plan[MOVES][t, TIER], 0
-    left = _left(0, tier, relevant, nodes)
-    stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 3] = 0, 1, 0, left
+    nodes, at, entries = here
+    relevant, tier, windows = move[0], move[1], 0
+    stack[0, 0], stack[0, 1], stack[0, 2] = 0, 1, 0
+    stack[0, 3] = _left(0, tier, relevant, move[6], nodes)
     depth = 1
     while depth:
         depth -= 1
         i, count, state, left = stack[depth, 0], stack[depth, 1], stack[depth, 2], stack[depth, 3]
         while left:
-            d = dims[i]
-            node, own = state >> BYTE * d & ONE, relevant >> d & 1
+            d, group = loops[0][i & LOW], loops[1][i & LOW]
+            node, own = _node_of(state, d), relevant >> d & 1
+            place = _at(d, node)
             i += 1
-            if nodes[d, node, GATE] != groups[i - 1]:
+            if nodes[place + GATE] != group:
                 continue
             if edge != ALL and not own:
-                state += (_turned(d, node, edge, nodes) - node) << BYTE * d
+                state = _moved_to(state, d, node, _turned(place, edge, nodes))
                 continue
-            child, rest = nodes[d, node, TILE_NODE], nodes[d, node, REST_NODE]
-            whole, others = state + ((child - node) << BYTE * d), left
-            more, full = nodes[d, node, MANY] - 1, left
-            if own and nodes[d, child, GATE] >= tier:
+            child, rest = nodes[place + TILE_NODE], nodes[place + REST_NODE]
+            more, whole, full, others = nodes[place + MANY] - 1, state, left, left
+            whole = _moved_to(state, d, node, child)
+            if own and nodes[_at(d, child) + GATE] >= tier:
                 full = left - 1
             j, before = _down(i, full, LAST, tier, relevant, whole, loops, nodes)
             if rest >= 0:
-                if own and nodes[d, rest, GATE] >= tier:
+                if own and nodes[_at(d, rest) + GATE] >= tier:
                     others = left - 1
-                state += (rest - node) << BYTE * d
+                state = _moved_to(state, d, node, rest)
                 k, after = _down(i, others, FIRST, tier, relevant, state, loops, nodes)
-                windows += _add_pairs(
-                    t, times, count, j, before, k, after, loop_count, doubled, loops, book, plan,
-                    sums,
-                )  # fmt: skip
+                windows += _add_pairs(times, count, j, before, k, after, move, loops, here, sums)
                 stack[depth, 0], stack[depth, 1], stack[depth, 2] = i, count, state
                 stack[depth, 3] = others
                 depth += 1
             if more:
                 k, after = _down(i, full, FIRST, tier, relevant, whole, loops, nodes)
                 windows += _add_pairs(
-                    t, times, count * more, j, before, k, after, loop_count, doubled, loops, book,
-                    plan, sums,
-                )  # fmt: skip
+                    times, count * more, j, before, k, after, move, loops, here, sums
+                )
             state, left, count = whole, full, count * (more + 1)
-        _count(times, count, _tile_of(t, state, at), counts)
+        tile = _tile_of(state, move[6], at)
+        for kind in range(4):
+            if times[kind]:
+                entries[tile + 2 * kind * ROW + ALL_VISITS] += times[kind] * count
     return windows
 
 
 @inlined
-def _last_turn(t, loops, nodes, plan):
+def _last_turn(move, loops, nodes):
     """Follow the loops to the last visit.
 
     Returns the loop inside of it, its state; the last loop that turns, what it turns from the last
     time; whether any tile is visited again.
     """
-    dims, groups = loops
-    relevant, tier = plan[MOVES][t, RELEVANT], plan[MOVES][t, TIER]
+    relevant, tier = move[0], move[1]
     i, turn, again, last, before = 0, -1, 0, 0, 0
-    left = _left(last, tier, relevant, nodes)
+    left = _left(last, tier, relevant, move[6], nodes)
     while left:
-        d = dims[i]
-        node, own = last >> BYTE * d & ONE, relevant >> d & 1
-        if nodes[d, node, GATE] == groups[i]:
+        d = loops[0][i & LOW]
+        node, own = _node_of(last, d), relevant >> d & 1
+        at = _at(d, node)
+        if nodes[at + GATE] == loops[1][i & LOW]:
             turn, again = i, again | 1 - own
-            before = last + ((nodes[d, node, TILE_NODE] - node) << BYTE * d)
-            child = _turned(d, node, LAST, nodes)
-            last += (child - node) << BYTE * d
-            left -= 1 if own and nodes[d, child, GATE] >= tier else 0
+            before = _moved_to(last, d, node, nodes[at + TILE_NODE])
+            child = _turned(at, LAST, nodes)
+            last = _moved_to(last, d, node, child)
+            left -= 1 if own and nodes[_at(d, child) + GATE] >= tier else 0
         i += 1
     return i, last, turn, before, again
 
 
 @inlined
-def _without_window(t, loop_count, doubled, loops, book, plan, sums):
+def _without_window(move, loops, here, sums):
     """Take out of the sums the pair of results that has until the end: see `mapping.accesses`."""
-    nodes = book[0]
-    relevant, tier = plan[MOVES][t, RELEVANT], plan[MOVES][t, TIER]
-    i, last, turn, before, again = _last_turn(t, loops, nodes, plan)
+    nodes, relevant, tier = here[0], move[0], move[1]
+    i, last, turn, before, again = _last_turn(move, loops, nodes)
     if turn < 0:
         return
     whole = 1
-    if not doubled:
-        first = _pass_steps(i, loop_count, FIRST, relevant, last, loops, nodes)
-        whole = 1 if first == _steps(last, nodes) else 0
+    if not move[7]:
+        first = _pass_steps(i, FIRST, last, move, loops, nodes)
+        whole = 1 if first == _steps(last, move[6], nodes) else 0
     finished = relevant >> loops[0][turn] & 1
     times = 0, -whole * finished, -whole * (1 - finished), -again
-    left = _left(before, tier, relevant, nodes)
+    left = _left(before, tier, relevant, move[6], nodes)
     j, before = _down(turn + 1, left, LAST, tier, relevant, before, loops, nodes)
-    _add_pairs(t, times, 1, j, before, i, last, loop_count, doubled, loops, book, plan, sums)
+    _add_pairs(times, 1, j, before, i, last, move, loops, here, sums)
 
 
 @inner
@@ -398,64 +421,65 @@ def edge_clocks_of(t, loops, book, plan, sums):
 
     As `cost_kernels.without_window`, of clocks alone.
     """
-    nodes, _, at, _, _, _, _ = book
-    relevant, tier = plan[MOVES][t, RELEVANT], plan[MOVES][t, TIER]
+    move, nodes, at = _move_of(t, 0, True, book, plan), book[0], book[2][t]
+    relevant, tier, dims = move[0], move[1], move[6]
     for row in range(SUM_ROWS):
         sums[row, BUSY] = 0
     if plan[MOVES][t, OP] < 2:
-        left = _left(0, tier, relevant, nodes)
+        left = _left(0, tier, relevant, dims, nodes)
         _, state = _down(0, left, FIRST, tier, relevant, 0, loops, nodes)
-        _take(t, FETCH, _tile_of(t, state, at), book, plan, sums)
+        _take(t, FETCH, _tile_of(state, dims, at), move, book, plan, sums)
         return
-    _, last, turn, before, again = _last_turn(t, loops, nodes, plan)
-    tile = _tile_of(t, last, at)
+    _, last, turn, before, again = _last_turn(move, loops, nodes)
+    tile = _tile_of(last, dims, at)
     if turn >= 0:
-        left = _left(before, tier, relevant, nodes)
+        left = _left(before, tier, relevant, dims, nodes)
         _, before = _down(turn + 1, left, LAST, tier, relevant, before, loops, nodes)
         kind = FINISHED if relevant >> loops[0][turn] & 1 else PARTIAL
-        _take(t, kind, _tile_of(t, before, at), book, plan, sums)
+        _take(t, kind, _tile_of(before, dims, at), move, book, plan, sums)
         if again:
-            _take(t, READBACK, tile, book, plan, sums)
-    _take(t, FINISHED, tile, book, plan, sums)
+            _take(t, READBACK, tile, move, book, plan, sums)
+    _take(t, FINISHED, tile, move, book, plan, sums)
 
 
 @inlined
-def _take(t, kind, tile, book, plan, sums):
+def _take(t, kind, tile, move, book, plan, sums):
     """Take the clocks of a visit from the sums."""
-    for end in range(2):
-        if plan[ENDS_OF][t, kind, end, PORT] >= 0:
-            row = 2 * kind + end
-            sums[row, BUSY] -= book[3][t, tile, row, CLOCKS] // plan[PACE][1]
+    for row in range(2 * kind, 2 * kind + 2):
+        if move[2] >> row & 1:
+            sums[row, BUSY] -= book[3][t, tile + row * ROW + CLOCKS] // plan[PACE][1]
 
 
 @inlined
-def _finishes(t, loops, nodes, plan):
+def _finishes(move, loops, nodes):
     """Whether no tile is visited again: no loop of the reduction outside one that moves on."""
-    dims, groups = loops
-    relevant, tier = plan[MOVES][t, RELEVANT], plan[MOVES][t, TIER]
-    i, state, left = 0, 0, _left(0, tier, relevant, nodes)
+    relevant, tier, i, state = move[0], move[1], 0, 0
+    left = _left(0, tier, relevant, move[6], nodes)
     while left:
-        d = dims[i]
-        node = state >> BYTE * d & ONE
-        if nodes[d, node, GATE] == groups[i]:
+        d = loops[0][i & LOW]
+        node = _node_of(state, d)
+        at = _at(d, node)
+        if nodes[at + GATE] == loops[1][i & LOW]:
             if not relevant >> d & 1:
                 return False
-            child = nodes[d, node, TILE_NODE]
-            state += (child - node) << BYTE * d
-            left -= 1 if nodes[d, child, GATE] >= tier else 0
+            child = nodes[at + TILE_NODE]
+            state = _moved_to(state, d, node, child)
+            left -= 1 if nodes[_at(d, child) + GATE] >= tier else 0
         i += 1
     return True
 
 
 @inlined
-def _clear(sums, counts, tiles):
-    """Set all to nothing."""
-    for row in range(SUM_ROWS):
-        for column in range(SUM_COLUMNS):
-            sums[row, column] = 0
-    for kind in range(4):
-        for tile in range(tiles):
-            counts[kind, tile] = 0
+def _move_of(t, loop_count, doubled, book, plan):
+    """Return what is asked of a transfer, as numbers.
+
+    Dimensions that index it and the child's tier; the rows of its ports; units of its latency and
+    of a step; loops, dimensions, whether there are two tiles.
+    """
+    moves, pace = plan[MOVES], plan[PACE]
+    rows, late = _rows_of(t, plan), moves[t, LATENCY] * pace[1]
+    dims = book[1].shape[0]
+    return moves[t, RELEVANT], moves[t, TIER], rows, late, pace[0], loop_count, dims, doubled
 
 
 @inner
@@ -472,7 +496,7 @@ def transfer_cost(t, loop_count, doubled, loops, book, stack, plan, sums):
         Dimensions of the loops and their groups, outermost first.
     book : tuple
         Nodes, ends of those by group, where they stand in tables, tables, how many tiles each has
-        (`find_nodes`, `fill_table`); room for counts of visits and for extents.
+        (`find_nodes`, `fill_table`); room for extents and for sums.
     stack : (N, 4 or more) int64 array
         Room to compute in.
     plan : tuple
@@ -483,37 +507,56 @@ def transfer_cost(t, loop_count, doubled, loops, book, stack, plan, sums):
     -------
     energy : float
     """
-    nodes, _, _, table, many_tiles, counts, _ = book
-    pj, pace, windows, energy = plan[PJ], plan[PACE], 0, 0.0
-    _clear(sums, counts, many_tiles[t])
-    args = (loop_count, doubled, loops, book, stack, plan, sums)
+    nodes, _, at, table, many_tiles, _, found = book
+    here, move = (nodes, at[t], table[t]), _move_of(t, loop_count, doubled, book, plan)
+    last, windows = many_tiles[t] * ENTRY, 0
+    for i in range(found.size):
+        found[i] = 0
+    for i in range(ALL_VISITS, last, ROW):
+        table[t, i] = 0
+    args = (move, loops, here, stack, found)
     if plan[MOVES][t, OP] < 2:
-        windows = _follow(t, ALL, FETCHES, *args)
-    elif _finishes(t, loops, nodes, plan):
-        windows = _follow(t, LAST, FINISHES, *args)
+        windows = _follow(ALL, FETCHES, *args)
+    elif _finishes(move, loops, nodes):
+        windows = _follow(LAST, FINISHES, *args)
     else:
-        _follow(t, LAST, LAST_OF_MANY, *args)
-        windows = _follow(t, ALL, RETURNS, *args)
-        _follow(t, FIRST, NOT_READ_BACK, *args)
-    for row in range(SUM_ROWS):
-        if _has_end(t, row, plan):
-            clocks = accesses = elements = visits = 0
-            for tile in range(many_tiles[t]):
-                many = counts[row >> 1, tile]
-                clocks += table[t, tile, row, CLOCKS] * many
-                accesses += table[t, tile, row, ALL_ACCESSES] * many
-                elements += table[t, tile, row, ALL_ELEMENTS] * many
-                visits += many
-            sums[row, BUSY], sums[row, ACCESSES] = clocks // pace[1], accesses
-            sums[row, ELEMENTS], sums[row, VISITS] = elements, visits
-            energy += pj[t, row >> 1, row & 1, 0] * accesses
-            energy += pj[t, row >> 1, row & 1, 1] * elements
+        _follow(LAST, LAST_OF_MANY, *args)
+        windows = _follow(ALL, RETURNS, *args)
+        _follow(FIRST, NOT_READ_BACK, *args)
+    energy = _count_visits(t, move, last, table[t], plan, found)
     if plan[MOVES][t, OP] == 2:
-        _without_window(t, loop_count, doubled, loops, book, plan, sums)
+        _without_window(move, loops, here, found)
     if doubled:
-        windows = _steps(0, nodes) * pace[0]
+        windows = _steps(0, move[6], nodes) * move[4]
     for row in range(SUM_ROWS):
-        sums[row, WINDOWS] = windows
+        found[row * SUM_COLUMNS + WINDOWS] = windows
+        for column in range(SUM_COLUMNS):
+            sums[row, column] = found[row * SUM_COLUMNS + column]
+    return energy
+
+
+@inlined
+def _count_visits(t, move, last, entries, plan, sums):
+    """Add up clocks, accesses and elements of all visits; return their energy."""
+    pj, energy = plan[PJ], 0.0
+    for row in range(SUM_ROWS):
+        if not move[2] >> row & 1:
+            continue
+        clocks = accesses = elements = visits = 0
+        for i in range(0, last, ENTRY):
+            many = entries[i + (row & -2) * ROW + ALL_VISITS]
+            if many:
+                clocks += entries[i + row * ROW + CLOCKS] * many
+                accesses += entries[i + row * ROW + ALL_ACCESSES] * many
+                elements += entries[i + row * ROW + ALL_ELEMENTS] * many
+                visits += many
+        at = row * SUM_COLUMNS
+        sums[at + BUSY], sums[at + ACCESSES] = clocks, accesses
+        if plan[PACE][1] > 1:
+            sums[at + BUSY] //= plan[PACE][1]
+        sums[at + ELEMENTS], sums[at + VISITS] = elements, visits
+        energy += pj[t, row >> 1, row & 1, 0] * accesses
+        energy += pj[t, row >> 1, row & 1, 1] * elements
     return energy
 
 

@@ -68,7 +68,6 @@ from .tuple_kernels import (
     SIZES,
     STEP_TILE,
     WAY,
-    WINDOWS_OF,
 )
 from .visit_kernels import steps
 
@@ -153,7 +152,8 @@ def count_outer(space, plan, scratch):
     outer, outer_pj = scratch[OUTER], scratch[OUTER_PJ]
     elapsed = steps(sizes, plan[STEP_TILE]) * pace[0]
     start, live = _append(0, 3, members, tile, sizes, loops, 0), _live(0, tile, sizes, plan[KINDS])
-    alike, steady, book = plan[WINDOWS_OF].shape[0] == 0, (loops[0], loops[2]), scratch[BOOK]
+    steady, book = (loops[0], loops[2]), scratch[BOOK]
+    alike = book[0].size > 0
     if alike:
         prepare(0, 1, tile, book, plan)
     for order in range(orders.shape[0]):
@@ -237,7 +237,7 @@ def _prepare(tile, plan, layout, rates, scratch):
         live[g] = _live(g, tile, plan[SIZES], plan[KINDS])
     for row in range(deeper.size):
         deeper[row] = 0.0
-    if plan[WINDOWS_OF].shape[0] == 0:
+    if scratch[BOOK][0].size:
         prepare(1, tile.shape[0], tile, scratch[BOOK], plan)
     for place in range(held.shape[0]):
         for unfinished in range(2):

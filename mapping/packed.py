@@ -178,18 +178,17 @@ class Packed:
     def _book(self) -> tuple[Ints, ...]:
         """The arrays in which transfers of products are looked up (`alike_kernels`)."""
         groups, dims, moves = len(self.tiers), len(self.dims), len(self.moves)
-        nodes = (groups + 1) * (groups + 2) // 2
         tiles = groups**dims
-        if self.layer.windows:  # these have none
-            dims, nodes, tiles = 0, 0, 0
+        if self.layer.windows or groups > alike_kernels.MOST_GROUPS:  # these have none
+            dims = tiles = 0
         return (
-            np.zeros((dims, nodes, alike_kernels.NODE_COLUMNS), np.int64),
+            np.zeros(dims * alike_kernels.NODES * alike_kernels.NODE_COLUMNS, np.int64),
             np.zeros((dims, groups + 1), np.int64),
-            np.zeros((moves, dims, nodes), np.int64),
-            np.zeros((moves, tiles, kernels.SUM_ROWS, alike_kernels.TABLE_COLUMNS), np.int64),
+            np.zeros((moves, dims * alike_kernels.NODES), np.int64),
+            np.zeros((moves, tiles * alike_kernels.ENTRY), np.int64),
             np.zeros(moves, np.int64),
-            np.zeros((4, tiles), np.int64),
-            np.zeros(nodes, np.int64),
+            np.zeros(alike_kernels.NODES, np.int64),
+            np.zeros(kernels.SUM_ROWS * kernels.SUM_COLUMNS, np.int64),
         )
 
     def rates(self, plan: tuple[Any, ...]) -> tuple[Any, Any, Any]:

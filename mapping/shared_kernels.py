@@ -37,7 +37,7 @@ from .scratch_kernels import (
     TWO_TILES,
     WORK,
 )
-from .tuple_kernels import MOVES, WINDOWS_OF
+from .tuple_kernels import MOVES
 
 SLOT_BITS = 2  # of a group of loops
 
@@ -133,13 +133,13 @@ def add_up(mask, single, nest, cuts, plan, scratch):
         two = mask >> plan[MOVES][t, PLACE] & 1
         slot = 0 if two else single[t]
         if filled[t, slot] != filled[t, filled.shape[1] - 1]:
-            if plan[WINDOWS_OF].shape[0]:
-                parts_pj[t, slot] = move_cost(
-                    t, cuts[tier], two == 1, nest, plan, work, stack, parts[t, slot]
-                )
-            else:
+            if scratch[BOOK][0].size:
                 parts_pj[t, slot] = transfer_cost(
                     t, nest[2], two == 1, loops, scratch[BOOK], stack, plan, parts[t, slot]
+                )
+            else:
+                parts_pj[t, slot] = move_cost(
+                    t, cuts[tier], two == 1, nest, plan, work, stack, parts[t, slot]
                 )
             note_ports(t, parts[t, slot], plan, at_ports[t, slot])
             filled[t, slot] = filled[t, filled.shape[1] - 1]
