@@ -60,7 +60,13 @@ MOST_GROUPS = 6
 BYTE = 8  # bits of a state a dimension
 ONE = (1 << BYTE) - 1
 CLOCKS, ALL_ACCESSES, ALL_ELEMENTS, ALL_VISITS = range(4)  # columns of tables; visits by kind
+# of a transfer: facts, loops, dimensions, whether there are two tiles (`_move_of`)
+M_INDEXED, M_TIER, M_ROWS, M_LATE, M_STEP, M_LOOPS, M_DIMS, M_TWO = range(8)
 ROW, ENTRY = 4, 4 * SUM_ROWS  # numbers of a row, and of a tile
+# facts of a transfer: dimensions that index it, the child's tier, rows of sums that have a port
+# (masks); units of the pace of its latency, of a step, of a clock; whether it is of results; where
+# its table ends
+INDEXED_BY, INTO, ROWS, LATE_BY, STEP, UNITS_OF, UP, LAST_ENTRY = range(8)
 LOW = (1 << 40) - 1  # of a place: it is not negative
 
 
@@ -143,7 +149,7 @@ def _rows_of(t, plan):
 @inner
 def fill_table(t, book, plan):
     """Write the table of a transfer, and where nodes stand in it."""
-    nodes, node_ends, at, table, many_tiles, extents, _ = book
+    nodes, node_ends, at, table, facts, pj, extents, _ = book
     tier, relevant, tiles = plan[MOVES][t, TIER], plan[MOVES][t, RELEVANT], 1
     entries, rows = table[t], _rows_of(t, plan)
     for i in range(ENTRY):
@@ -168,7 +174,23 @@ def fill_table(t, book, plan):
     for row in range(SUM_ROWS):
         if rows >> row & 1:
             _to_accesses(t, row, tiles, entries, plan)
-    many_tiles[t] = tiles
+    _note_facts(t, rows, tiles, facts, pj, plan)
+
+
+@inner
+def _note_facts(t, rows, tiles, facts, pj, plan):
+    """Write what `transfer_cost` has to know of a transfer, in the columns that it names."""
+    moves, pace = plan[MOVES], plan[PACE]
+    facts[t, INDEXED_BY], facts[t, INTO], facts[t, ROWS] = moves[t, RELEVANT], moves[t, TIER], rows
+    facts[t, LATE_BY], facts[t, STEP] = moves[t, LATENCY] * pace[1], pace[0]
+    facts[t, UNITS_OF], facts[t, UP], facts[t, LAST_ENTRY] = (
+        pace[1],
+        moves[t, OP] == 2,
+        tiles * ENTRY,
+    )
+    for row in range(SUM_ROWS):
+        for i in range(2):
+            pj[t, 2 * row + i] = plan[PJ][t, row >> 1, row & 1, i]
 
 
 @inner
@@ -253,13 +275,13 @@ def _steps(state, dims, nodes):
 @inlined
 def _pass_steps(i, edge, state, move, loops, nodes):
     """Return the steps of the first, or last, turn over the tile, from loop ``i`` inwards."""
-    for j in range(i, move[5]):
+    for j in range(i, move[M_LOOPS]):
         d = loops[0][j & LOW]
         node = _node_of(state, d)
         at = _at(d, node)
         if nodes[at + GATE] == loops[1][j & LOW]:
-            if move[0] >> d & 1:
-                return _steps(state, move[6], nodes)
+            if move[M_INDEXED] >> d & 1:
+                return _steps(state, move[M_DIMS], nodes)
             state = _moved_to(state, d, node, _turned(at, edge, nodes))
     return 1
 
@@ -278,14 +300,14 @@ def _add_kind(kind, many, window, tile, move, entries, sums):
     """Add pairs of visits that follow each other to the sums of a kind of transfer."""
     slowest = 0
     for row in range(2 * kind, 2 * kind + 2):
-        if move[2] >> row & 1:
+        if move[M_ROWS] >> row & 1:
             taken = entries[tile + row * ROW + CLOCKS]
             sums[row * SUM_COLUMNS + EXCESS] += max(0, taken - window) * many
             sums[row * SUM_COLUMNS + WITHIN] += min(taken, window) * many
             slowest = max(slowest, taken)
-    if move[3] and kind in (FETCH, READBACK):
-        late = max(0, slowest + move[3] - window)
-        twice = 1 if move[7] or kind == READBACK else 2
+    if move[M_LATE] and kind in (FETCH, READBACK):
+        late = max(0, slowest + move[M_LATE] - window)
+        twice = 1 if move[M_TWO] or kind == READBACK else 2
         sums[2 * kind * SUM_COLUMNS + LATE] += late * many * twice
 
 
@@ -296,7 +318,7 @@ def _add_pairs(times, many, i, before, j, after, move, loops, here, sums):
     ``times``: how often they count as each kind; ``i``, ``j``: the loops inside of the visits.
     """
     nodes, at, entries = here
-    dims, doubled, pace = move[6], move[7], move[4]
+    dims, doubled, pace = move[M_DIMS], move[M_TWO], move[M_STEP]
     if times[FETCH]:
         if doubled:
             window = _steps(before, dims, nodes) * pace
@@ -328,9 +350,9 @@ def _follow(edge, times, move, loops, here, stack, sums):
     Returns the sum of the windows.
     """
     nodes, at, entries = here
-    relevant, tier, windows = move[0], move[1], 0
+    relevant, tier, windows = move[M_INDEXED], move[M_TIER], 0
     stack[0, 0], stack[0, 1], stack[0, 2] = 0, 1, 0
-    stack[0, 3] = _left(0, tier, relevant, move[6], nodes)
+    stack[0, 3] = _left(0, tier, relevant, move[M_DIMS], nodes)
     depth = 1
     while depth:
         depth -= 1
@@ -366,7 +388,7 @@ def _follow(edge, times, move, loops, here, stack, sums):
                     times, count * more, j, before, k, after, move, loops, here, sums
                 )
             state, left, count = whole, full, count * (more + 1)
-        tile = _tile_of(state, move[6], at)
+        tile = _tile_of(state, move[M_DIMS], at)
         for kind in range(4):
             if times[kind]:
                 entries[tile + 2 * kind * ROW + ALL_VISITS] += times[kind] * count
@@ -380,9 +402,9 @@ def _last_turn(move, loops, nodes):
     Returns the loop inside of it, its state; the last loop that turns, what it turns from the last
     time; whether any tile is visited again.
     """
-    relevant, tier = move[0], move[1]
+    relevant, tier = move[M_INDEXED], move[M_TIER]
     i, turn, again, last, before = 0, -1, 0, 0, 0
-    left = _left(last, tier, relevant, move[6], nodes)
+    left = _left(last, tier, relevant, move[M_DIMS], nodes)
     while left:
         d = loops[0][i & LOW]
         node, own = _node_of(last, d), relevant >> d & 1
@@ -400,35 +422,35 @@ def _last_turn(move, loops, nodes):
 @inlined
 def _without_window(move, loops, here, sums):
     """Take out of the sums the pair of results that has until the end: see `mapping.accesses`."""
-    nodes, relevant, tier = here[0], move[0], move[1]
+    nodes, relevant, tier = here[0], move[M_INDEXED], move[M_TIER]
     i, last, turn, before, again = _last_turn(move, loops, nodes)
     if turn < 0:
         return
     whole = 1
-    if not move[7]:
+    if not move[M_TWO]:
         first = _pass_steps(i, FIRST, last, move, loops, nodes)
-        whole = 1 if first == _steps(last, move[6], nodes) else 0
+        whole = 1 if first == _steps(last, move[M_DIMS], nodes) else 0
     finished = relevant >> loops[0][turn] & 1
     times = 0, -whole * finished, -whole * (1 - finished), -again
-    left = _left(before, tier, relevant, move[6], nodes)
+    left = _left(before, tier, relevant, move[M_DIMS], nodes)
     j, before = _down(turn + 1, left, LAST, tier, relevant, before, loops, nodes)
     _add_pairs(times, 1, j, before, i, last, move, loops, here, sums)
 
 
 @inner
-def edge_clocks_of(t, loops, book, plan, sums):
+def edge_clocks_of(t, loops, book, sums):
     """Write, as less than nothing, clocks of what of two tiles has no window, and of the edges.
 
     As `cost_kernels.without_window`, of clocks alone.
     """
-    move, nodes, at = _move_of(t, 0, True, book, plan), book[0], book[2][t]
-    relevant, tier, dims = move[0], move[1], move[6]
+    move, nodes, at = _move_of(t, 0, True, book), book[0], book[2][t]
+    relevant, tier, dims = move[M_INDEXED], move[M_TIER], move[M_DIMS]
     for row in range(SUM_ROWS):
         sums[row, BUSY] = 0
-    if plan[MOVES][t, OP] < 2:
+    if not book[4][t, UP]:
         left = _left(0, tier, relevant, dims, nodes)
         _, state = _down(0, left, FIRST, tier, relevant, 0, loops, nodes)
-        _take(t, FETCH, _tile_of(state, dims, at), move, book, plan, sums)
+        _take(t, FETCH, _tile_of(state, dims, at), move, book, sums)
         return
     _, last, turn, before, again = _last_turn(move, loops, nodes)
     tile = _tile_of(last, dims, at)
@@ -436,25 +458,25 @@ def edge_clocks_of(t, loops, book, plan, sums):
         left = _left(before, tier, relevant, dims, nodes)
         _, before = _down(turn + 1, left, LAST, tier, relevant, before, loops, nodes)
         kind = FINISHED if relevant >> loops[0][turn] & 1 else PARTIAL
-        _take(t, kind, _tile_of(before, dims, at), move, book, plan, sums)
+        _take(t, kind, _tile_of(before, dims, at), move, book, sums)
         if again:
-            _take(t, READBACK, tile, move, book, plan, sums)
-    _take(t, FINISHED, tile, move, book, plan, sums)
+            _take(t, READBACK, tile, move, book, sums)
+    _take(t, FINISHED, tile, move, book, sums)
 
 
 @inlined
-def _take(t, kind, tile, move, book, plan, sums):
+def _take(t, kind, tile, move, book, sums):
     """Take the clocks of a visit from the sums."""
     for row in range(2 * kind, 2 * kind + 2):
-        if move[2] >> row & 1:
-            sums[row, BUSY] -= book[3][t, tile + row * ROW + CLOCKS] // plan[PACE][1]
+        if move[M_ROWS] >> row & 1:
+            sums[row, BUSY] -= book[3][t, tile + row * ROW + CLOCKS] // book[4][t, UNITS_OF]
 
 
 @inlined
 def _finishes(move, loops, nodes):
     """Whether no tile is visited again: no loop of the reduction outside one that moves on."""
-    relevant, tier, i, state = move[0], move[1], 0, 0
-    left = _left(0, tier, relevant, move[6], nodes)
+    relevant, tier, i, state = move[M_INDEXED], move[M_TIER], 0, 0
+    left = _left(0, tier, relevant, move[M_DIMS], nodes)
     while left:
         d = loops[0][i & LOW]
         node = _node_of(state, d)
@@ -470,20 +492,15 @@ def _finishes(move, loops, nodes):
 
 
 @inlined
-def _move_of(t, loop_count, doubled, book, plan):
-    """Return what is asked of a transfer, as numbers.
-
-    Dimensions that index it and the child's tier; the rows of its ports; units of its latency and
-    of a step; loops, dimensions, whether there are two tiles.
-    """
-    moves, pace = plan[MOVES], plan[PACE]
-    rows, late = _rows_of(t, plan), moves[t, LATENCY] * pace[1]
-    dims = book[1].shape[0]
-    return moves[t, RELEVANT], moves[t, TIER], rows, late, pace[0], loop_count, dims, doubled
+def _move_of(t, loop_count, doubled, book):
+    """Return what is asked of a transfer, as numbers: facts, and of what nest."""
+    facts, dims = book[4][t], book[1].shape[0]
+    relevant, tier, rows = facts[INDEXED_BY], facts[INTO], facts[ROWS]
+    return relevant, tier, rows, facts[LATE_BY], facts[STEP], loop_count, dims, doubled
 
 
 @inner
-def transfer_cost(t, loop_count, doubled, loops, book, stack, plan, sums):
+def transfer_cost(t, loop_count, doubled, loops, book, stack, sums):
     """Write what one operand moves between a parent and a child, by kind and end.
 
     Parameters
@@ -495,11 +512,11 @@ def transfer_cost(t, loop_count, doubled, loops, book, stack, plan, sums):
     loops : tuple
         Dimensions of the loops and their groups, outermost first.
     book : tuple
-        Nodes, ends of those by group, where they stand in tables, tables, how many tiles each has
-        (`find_nodes`, `fill_table`); room for extents and for sums.
+        Nodes, ends of those by group, where they stand in tables, tables, facts of transfers,
+        energies of their accesses and beside them (`find_nodes`, `fill_table`); room for extents
+        and for sums.
     stack : (N, 4 or more) int64 array
         Room to compute in.
-    plan : tuple
     sums : (SUM_ROWS, SUM_COLUMNS) int64 array
         As `cost_kernels.move_cost` leaves them.
 
@@ -507,15 +524,15 @@ def transfer_cost(t, loop_count, doubled, loops, book, stack, plan, sums):
     -------
     energy : float
     """
-    nodes, _, at, table, many_tiles, _, found = book
-    here, move = (nodes, at[t], table[t]), _move_of(t, loop_count, doubled, book, plan)
-    last, windows = many_tiles[t] * ENTRY, 0
+    nodes, _, at, table, facts, _, _, found = book
+    here, move = (nodes, at[t], table[t]), _move_of(t, loop_count, doubled, book)
+    last, windows, up = facts[t, LAST_ENTRY], 0, facts[t, UP]
     for i in range(found.size):
         found[i] = 0
     for i in range(ALL_VISITS, last, ROW):
         table[t, i] = 0
     args = (move, loops, here, stack, found)
-    if plan[MOVES][t, OP] < 2:
+    if not up:
         windows = _follow(ALL, FETCHES, *args)
     elif _finishes(move, loops, nodes):
         windows = _follow(LAST, FINISHES, *args)
@@ -523,11 +540,11 @@ def transfer_cost(t, loop_count, doubled, loops, book, stack, plan, sums):
         _follow(LAST, LAST_OF_MANY, *args)
         windows = _follow(ALL, RETURNS, *args)
         _follow(FIRST, NOT_READ_BACK, *args)
-    energy = _count_visits(t, move, last, table[t], plan, found)
-    if plan[MOVES][t, OP] == 2:
+    energy = _count_visits(t, move, last, book, found)
+    if up:
         _without_window(move, loops, here, found)
     if doubled:
-        windows = _steps(0, move[6], nodes) * move[4]
+        windows = _steps(0, move[M_DIMS], nodes) * move[M_STEP]
     for row in range(SUM_ROWS):
         found[row * SUM_COLUMNS + WINDOWS] = windows
         for column in range(SUM_COLUMNS):
@@ -536,11 +553,11 @@ def transfer_cost(t, loop_count, doubled, loops, book, stack, plan, sums):
 
 
 @inlined
-def _count_visits(t, move, last, entries, plan, sums):
+def _count_visits(t, move, last, book, sums):
     """Add up clocks, accesses and elements of all visits; return their energy."""
-    pj, energy = plan[PJ], 0.0
+    entries, pace, pj, energy = book[3][t], book[4][t, UNITS_OF], book[5], 0.0
     for row in range(SUM_ROWS):
-        if not move[2] >> row & 1:
+        if not move[M_ROWS] >> row & 1:
             continue
         clocks = accesses = elements = visits = 0
         for i in range(0, last, ENTRY):
@@ -552,11 +569,11 @@ def _count_visits(t, move, last, entries, plan, sums):
                 visits += many
         at = row * SUM_COLUMNS
         sums[at + BUSY], sums[at + ACCESSES] = clocks, accesses
-        if plan[PACE][1] > 1:
-            sums[at + BUSY] //= plan[PACE][1]
+        if pace > 1:
+            sums[at + BUSY] //= pace
         sums[at + ELEMENTS], sums[at + VISITS] = elements, visits
-        energy += pj[t, row >> 1, row & 1, 0] * accesses
-        energy += pj[t, row >> 1, row & 1, 1] * elements
+        energy += pj[t, 2 * row] * accesses
+        energy += pj[t, 2 * row + 1] * elements
     return energy
 
 

@@ -7,7 +7,7 @@ Orders of the outermost loops are bounded, with all that enters the first tier c
 
 import numpy as np
 
-from ..datatypes.base.inner_kernels import inner
+from ..datatypes.base.inner_kernels import inlined, inner
 from .alike_kernels import edge_clocks_of, prepare, transfer_cost
 from .bound_kernels import exact_inner_of
 from .cost_kernels import (
@@ -172,8 +172,8 @@ def count_outer(space, plan, scratch):
                 continue
             found = sums_of[order, t]
             if alike:
-                pj = transfer_cost(t, nest[2], True, steady, book, stack, plan, found)
-                edge_clocks_of(t, steady, book, plan, spared)
+                pj = transfer_cost(t, nest[2], True, steady, book, stack, found)
+                edge_clocks_of(t, steady, book, spared)
             else:
                 pj = move_cost(t, nest[2], True, nest, plan, work, stack, found)
                 without_window(t, nest[2], nest, plan, work, spared)
@@ -277,7 +277,7 @@ def search_orders(
     return evaluated
 
 
-@inner
+@inlined
 def _search_inside(
     outer, chosen, edge, elapsed, space, plan, layout, fixed, energies, objective, limit, front,
     scratch,
@@ -315,7 +315,7 @@ def _search_inside(
     return evaluated
 
 
-@inner
+@inlined
 def _search_doubled(
     outer, chosen, edge, elapsed, space, plan, layout, fixed, energies, objective, limit, front,
     scratch,

@@ -175,7 +175,7 @@ class Packed:
         )
 
     @property
-    def _book(self) -> tuple[Ints, ...]:
+    def _book(self) -> tuple[Any, ...]:
         """The arrays in which transfers of products are looked up (`alike_kernels`)."""
         groups, dims, moves = len(self.tiers), len(self.dims), len(self.moves)
         tiles = groups**dims
@@ -186,7 +186,8 @@ class Packed:
             np.zeros((dims, groups + 1), np.int64),
             np.zeros((moves, dims * alike_kernels.NODES), np.int64),
             np.zeros((moves, tiles * alike_kernels.ENTRY), np.int64),
-            np.zeros(moves, np.int64),
+            np.zeros((moves, 8), np.int64),
+            np.zeros((moves, 2 * kernels.SUM_ROWS)),
             np.zeros(alike_kernels.NODES, np.int64),
             np.zeros(kernels.SUM_ROWS * kernels.SUM_COLUMNS, np.int64),
         )

@@ -8,7 +8,7 @@ all of a result up.
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
 
-from ..datatypes.base.inner_kernels import inner
+from ..datatypes.base.inner_kernels import inlined, inner
 from .cost_kernels import accesses_of, slid_dims
 from .tuple_kernels import (
     AT_ONCE,
@@ -91,7 +91,7 @@ def fits(mask, held, partial, layout, needs):
     return enough
 
 
-@inner
+@inlined
 def find_partial(partial, cuts, nest, plan, layout):
     """Note which places hold unfinished sums: where sums arrive from inside more than once.
 

@@ -10,7 +10,7 @@ filled where their number is that of the last column, which is raised to forget 
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
 
-from ..datatypes.base.inner_kernels import inner
+from ..datatypes.base.inner_kernels import inlined, inner
 from .alike_kernels import transfer_cost
 from .cost_kernels import (
     BUSY,
@@ -59,7 +59,7 @@ def note_ports(t, sums, plan, at_ports):
     add_to_ports(t, sums, plan, at_ports)
 
 
-@inner
+@inlined
 def start_slots(outer, plan, scratch):
     """Forget all sums but those of two tiles of the first tier, counted by order before."""
     parts, parts_pj, at_ports, filled = (
@@ -78,7 +78,7 @@ def start_slots(outer, plan, scratch):
             filled[t, 0] = filled[t, filled.shape[1] - 1]
 
 
-@inner
+@inlined
 def forget_below(group, plan, filled):
     """Forget the sums that depend on the order of a group of loops: of transfers further in."""
     for t in range(filled.shape[0]):
@@ -86,7 +86,7 @@ def forget_below(group, plan, filled):
             filled[t, filled.shape[1] - 1] += 1
 
 
-@inner
+@inlined
 def _ahead(op, order, live):
     """Return which of two loops that index an operand stand ahead of the one that does not."""
     found = index = 0
@@ -101,7 +101,7 @@ def _ahead(op, order, live):
     return found
 
 
-@inner
+@inlined
 def slot_of(t, plan, orders, which, live):
     """Return the slot of a transfer with one tile: the kind that does not index it is its own."""
     slot, tier = 0, plan[MOVES][t, TIER]
@@ -110,7 +110,7 @@ def slot_of(t, plan, orders, which, live):
     return 1 + slot
 
 
-@inner
+@inlined
 def add_up(mask, single, nest, cuts, plan, scratch):
     """Add up the transfers of a nest with a set of doubled places; return their energy.
 
@@ -135,7 +135,7 @@ def add_up(mask, single, nest, cuts, plan, scratch):
         if filled[t, slot] != filled[t, filled.shape[1] - 1]:
             if scratch[BOOK][0].size:
                 parts_pj[t, slot] = transfer_cost(
-                    t, nest[2], two == 1, loops, scratch[BOOK], stack, plan, parts[t, slot]
+                    t, nest[2], two == 1, loops, scratch[BOOK], stack, parts[t, slot]
                 )
             else:
                 parts_pj[t, slot] = move_cost(

@@ -57,7 +57,7 @@ def test_looked_up_as_followed(name: str) -> None:
             for doubled in (False, True):
                 found, right = np.full((2, *scratch[NO_WINDOW].shape), 7)
                 pj = alike_kernels.transfer_cost(
-                    t, many, doubled, (dims, groups), book, stack, plan, found
+                    t, many, doubled, (dims, groups), book, stack, found
                 )
                 nest = dims, tiles, many
                 assert pj == cost_kernels.move_cost(
@@ -65,7 +65,7 @@ def test_looked_up_as_followed(name: str) -> None:
                 )
                 np.testing.assert_array_equal(found, right)
                 seen += 1
-            alike_kernels.edge_clocks_of(t, (dims, groups), book, plan, found)
+            alike_kernels.edge_clocks_of(t, (dims, groups), book, found)
             cost_kernels.without_window(t, cuts[tier], nest, plan, scratch[WORK], right)
             busy = cost_kernels.BUSY
             np.testing.assert_array_equal(found[:, busy], right[:, busy])
