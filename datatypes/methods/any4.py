@@ -63,12 +63,6 @@ def looked_up(weights: Reals, importance: Reals, options: Any4Options) -> Lookup
         Raised if books have more entries than outputs weights, or a minimum, a scale or an entry
         is beyond fp16.
     """
-    inputs = weights.shape[1]
-    if inputs < 1 << options.bits:
-        raise BitlatheError(
-            f"bits: a book of {1 << options.bits} entries is larger than the {inputs} weight(s) of "
-            "an output that it is learned from; pass fewer bits"
-        )
     found = Ranged.of(weights, importance, options)
     return found.coded(half(found.best_books(options.bits)))
 
@@ -99,8 +93,15 @@ class Ranged:
         Raises
         ------
         BitlatheError
-            Raised if a minimum or a scale is beyond fp16.
+            Raised if books have more entries than outputs weights, or a minimum or a scale is
+            beyond fp16.
         """
+        inputs = weights.shape[1]
+        if inputs < 1 << options.bits:
+            raise BitlatheError(
+                f"bits: a book of {1 << options.bits} entries is larger than the {inputs} "
+                "weight(s) of an output that it is learned from; pass fewer bits"
+            )
         starts = np.arange(ceil_div(weights.shape[1], options.group)) * options.group
         low = np.minimum.reduceat(weights, starts, axis=1)
         high = np.maximum.reduceat(weights, starts, axis=1)

@@ -450,6 +450,8 @@ def test_outputs_that_are_alike_share_a_book():
     np.testing.assert_array_equal(own.dequantize(), each.dequantize())
     with pytest.raises(BitlatheError, match="books is 0"):
         calibrate(w, x, "jlcm", books=0)
+    with pytest.raises(BitlatheError, match="book of 256 entries is larger than the 64 weight"):
+        calibrate(w, x, "jlcm", bits=8)
 
 
 def test_books_and_who_reads_them_are_learned_in_turn():
