@@ -257,6 +257,12 @@ def test_the_command_writes_and_checks(tmp_path: Path) -> None:
         ("--model resnet-18 --layer a+b --arch bitmod", "Known: layer1.0.conv1+conv2, "),
         ("--model opt-1.3b --layer attention_qk+av --arch hpca25/fp16", "vector unit"),
         ("--model llama-2-7b --layer attention_qk+av --arch eyeriss-like", "cannot be fused"),
+        (
+            "--model mobilenet-v2 --layer block2.expand+depthwise+project --arch edge-npu "
+            "--set memories.sram.size_kib=4",
+            "take 373636 bits (inputs 43009, map 1 258049, map 2 43009, results 10753, weights "
+            "18816), and it has 32768, 340868 too few.",
+        ),
     ],
 )
 def test_what_cannot_be_fused_is_said(words: str, said: str) -> None:

@@ -326,7 +326,7 @@ def draw_tile(line: TileTimeline) -> "Figure":
         ("term of an even chunk", even),
         ("of an odd chunk, darker the later", odd),
         ("w: waits for others", PLAIN[WAIT]),
-        ("s: array stands still", PLAIN[STALL]),
+        ("s: pipeline stands still, PEs without work with it", PLAIN[STALL]),
         ("idle", PLAIN[IDLE]),
     ]
     draw_legend(figure, marks, [("tile begins", "--"), ("group begins", ":")], fontsize=9)
@@ -338,7 +338,7 @@ def _write(line: TileTimeline, path: Path) -> None:
     if path.suffix.lower() != ".json":
         save_picture(draw_tile(line), path)
         return
-    words = ["", "stands still", "waits", *(f"term {t}" for t in range(line.terms))]
+    words = ["", "pipeline stands still", "waits", *(f"term {t}" for t in range(line.terms))]
     rows = [(f"row {name}" if line.folded else f"PE {name}", [words[s] for s in marks])
             for name, marks in zip(_names(line), line.activity.tolist(), strict=True)]  # fmt: skip
     for name, part, values in (("rescale", "group", line.rescale), ("drain", "row", line.drain)):
