@@ -101,7 +101,9 @@ class Mapped:
         """Return clocks, energy and the search in a sentence each."""
         found = self.cost
         energy = ", ".join(f"{name} {pj / 1e6:,.3f}" for name, pj in self.energy_pj.items())
-        counted = "" if self.optimal else ", halos counted as never kept"
+        halos = self.layer.windows and self.hierarchy.keeps_halos
+        counted = ", halos counted as never kept" if halos else ", searched in bits rounded up"
+        counted = "" if self.optimal else counted
         searched = (
             f"the best of its space{counted}; {self.mappings_evaluated:,} mappings costed in "
             f"{self.search_seconds:.3f} s, the others bounded"

@@ -14,6 +14,7 @@ from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.mapping.best import OBJECTIVES
 from bitlathe.mapping.cost import cost
 from bitlathe.mapping.legal import problems
+from bitlathe.mapping.mapped import Asked
 from bitlathe.mapping.nest import Loops
 from bitlathe.mapping.operands import OperandBits
 from bitlathe.mapping.packed import Packed
@@ -219,6 +220,8 @@ def test_bits_too_fine_for_counters_are_searched_rounded_and_counted_exactly() -
     found = search(layer, fine, hierarchy)
     assert found.cost == cost(layer, fine, found.mapping, hierarchy)
     assert not found.optimal
+    told = Asked(layer=layer, bits=fine, hierarchies=(hierarchy,)).best().lines()
+    assert any("best of its space, searched in bits rounded up;" in line for line in told)
     wider = search(layer, fine.coarser(256), hierarchy)
     assert wider.optimal
     assert wider.cost.cycles * (1 - 2**-10) <= found.cost.cycles <= wider.cost.cycles
