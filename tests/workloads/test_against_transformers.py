@@ -631,3 +631,22 @@ def test_whose_word_ties_the_head(kind):
             model = load_model(own if outer is None else {**own, "tie_word_embeddings": outer})
             tied |= {(outer, text)} if model.shape.tied else set()
     assert tied == TIED_IN[kind]
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value", "words"),
+    [
+        ("glm4v-0", "vision_config", {"model_type": []}, "'model_type' is []"),
+        ("qwen2_5_omni_thinker-0", "audio_config", {"encoder_layers": 10**9}, "at most"),
+        ("gemma4-0", "vision_config", {"num_hidden_layers": 10**9}, "at most"),
+        ("qwen3_omni_moe_thinker-0", "audio_config", {"frames": 50}, "a multiple of 'n_window_inf"),
+        ("gemma4_unified-0", "vision_config", {"output_proj_dims": 9}, "only 24 is read"),
+        ("lfm2_vl-0", "vision_config", {"image_size": 20}, "'downsample_factor' is 2, whose squ"),
+    ],
+)
+def test_towers_that_cannot_be(name, place, value, words):
+    config = TOWERS[name]["config"]
+    with pytest.raises(BitlatheError) as caught:
+        load_model({**config, place: {**config[place], **value}})
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -268,7 +268,7 @@ def _audio(config: Config, hidden: int) -> Products:
         behind=behind,
         places=before + behind + 1,
     )
-    for i in range(config.integer("conf_num_hidden_layers")):
+    for i in range(config.count("conf_num_hidden_layers")):
         x = layer(net, f"conformer.{i}", x, chunks, config.integer("conf_conv_kernel_size"))
     fewer = config.integer("conf_reduction_factor")
     return _joined(net, config, replace(x, size=(-(-x.places // fewer),)), hidden)

@@ -183,7 +183,7 @@ def _vision(config: Config, hidden: int) -> Products:
     )
     net.vectors += 2 * config.integer("position_embedding_size") * wide
     x = net.each("patch_embedder.positions", ("add", "add"), x)
-    for i in range(config.integer("num_hidden_layers")):
+    for i in range(config.count("num_hidden_layers")):
         x = _attended(net, f"layers.{i}.self_attn", x, config)
         x = _fed(net, f"layers.{i}.mlp", x, config.integer("intermediate_size"))
     x = net.pooled("pooler", x, replace(x, size=(grid // pool, grid // pool)))
@@ -253,7 +253,7 @@ def _audio(config: Config, hidden: int) -> Products:
         places=0,
     )
     chunks = replace(chunks, places=chunks.seen // 2 + 1)
-    for i in range(config.integer("num_hidden_layers")):
+    for i in range(config.count("num_hidden_layers")):
         x = layer(net, f"layers.{i}", x, chunks, config.integer("conv_kernel_size"))
     x = net.linear("output_proj", x, config.integer("output_proj_dims"))
     return _joined(net, x, hidden)

@@ -249,7 +249,7 @@ def _layers(config: Config, net: Net, x: Value, windows: int, *, key_bias: bool 
             f"'encoder_attention_heads' is {heads}, which does not divide the 'd_model' of {wide}.",
             "encoder_attention_heads",
         )
-    for i in range(config.integer("encoder_layers")):
+    for i in range(config.count("encoder_layers")):
         where = f"layers.{i}"
         normed = net.norm(f"{where}.self_attn_layer_norm", _NORM, x)
         query, key, value = (

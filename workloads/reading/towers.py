@@ -68,7 +68,7 @@ def _read_tower(
     if tower.join == "tiled":
         joined, text, notes = read_tiled_tower(own, text)
         return {tower.key.removesuffix("_config"): (tower.family, joined)}, text, notes
-    kind = own.data.get("model_type", tower.family)
+    kind = tower.family if own.get("model_type") is None else own.string("model_type")
     if kind == config.data["model_type"]:  # files of earlier releases name the whole model here
         kind = tower.family
     rules = FAMILIES.get(kind)
