@@ -26,6 +26,8 @@ RESULT_COLUMNS = (
     *(f"energy_pj.{part}" for part in _ENERGY),
     "power_w",
     "edp_pj_s",
+    "tokens_per_second",
+    "energy_per_token_pj",
     *(f"area_um2.{part}" for part in _AREA),
     "dram_bits.total",
     "dram_bits.weight",
@@ -51,7 +53,8 @@ def result_row(run: Run, chip: Arch) -> dict[str, Any]:
     ``scheme.KIND`` is the weight format of each kind of layer that the model has, as resolved, and
     of linear layers in any case.
     ``dram_gb_per_s`` is the peak bandwidth of the chip's DRAM, ``weight_bits`` the stored bits of
-    one weight of a linear layer of 4,096 inputs, ``edp_pj_s`` energy times time.
+    one weight of a linear layer of 4,096 inputs, ``edp_pj_s`` energy times time; what is told of a
+    token is None where a model has none.
     """
     layers = run.layers
     seconds, energy = run.seconds, run.energy_pj
@@ -74,6 +77,8 @@ def result_row(run: Run, chip: Arch) -> dict[str, Any]:
         **{f"energy_pj.{part}": value for part, value in energy.items()},
         "power_w": run.power_w,
         "edp_pj_s": energy["total"] * seconds,
+        "tokens_per_second": run.tokens_per_second,
+        "energy_per_token_pj": run.energy_per_token_pj,
         "dram_bits.total": sum(dram.values()),
         **{f"dram_bits.{part}": value for part, value in dram.items()},
         **chip_row(chip, run.area_um2),

@@ -66,6 +66,8 @@ RESULTS: dict[str, Label] = {
     **{f"energy_pj.{k}": Label(text=v, unit="mJ", scale=_MJ) for k, v in _ENERGY.items()},
     "power_w": Label(text="power", unit="W"),
     "edp_pj_s": Label(text="energy × delay", unit="mJ s", scale=1e-9),
+    "tokens_per_second": Label(text="tokens a second"),
+    "energy_per_token_pj": Label(text="energy a token", unit="mJ", scale=_MJ),
     **{f"area_um2.{k}": Label(text=v, unit="mm²", scale=_MM2) for k, v in _AREA.items()},
     **{f"dram_bits.{k}": Label(text=v, unit="MiB", scale=_MIB) for k, v in _DRAM.items()},
     "dram_gb_per_s": Label(text="DRAM bandwidth", unit="GB/s"),

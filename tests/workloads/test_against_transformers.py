@@ -644,7 +644,7 @@ def test_whose_word_ties_the_head(kind):
         ("lfm2_vl-0", "vision_config", {"image_size": 20}, "'downsample_factor' is 2, whose squ"),
     ],
 )
-def test_towers_that_cannot_be(name, place, value, words):
+def test_values_that_no_tower_can_have(name, place, value, words):
     config = TOWERS[name]["config"]
     with pytest.raises(BitlatheError) as caught:
         load_model({**config, place: {**config[place], **value}})

@@ -116,6 +116,10 @@ def test_energy_and_traffic_are_those_of_all_instances() -> None:
     assert ROW["energy_pj.total"] == 60.0
     assert ROW["power_w"] == pytest.approx(60e-12 / 200e-9)
     assert ROW["edp_pj_s"] == pytest.approx(60 * 200e-9)
+    assert ROW["tokens_per_second"] is ROW["energy_per_token_pj"] is None  # it says of no tokens
+    told = result_row(replace(RUN, tokens=4), load_arch("bitmod"))
+    assert told["tokens_per_second"] == pytest.approx(4 / 200e-9)
+    assert told["energy_per_token_pj"] == 15
     assert ROW["dram_bits.weight"] == 10 * 100 + 2 * 1000
     assert ROW["dram_bits.input"] == 10 * 10 + 2 * 200
     assert ROW["dram_bits.output"] == 10 * 1 + 2 * 30
