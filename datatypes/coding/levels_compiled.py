@@ -84,8 +84,10 @@ class CompiledDescent(Descent):
     def _special(self) -> Any:
         """What `dispatch.special_values` tells of a mixture whose groups one kernel codes."""
         job, free = self.job, not any(level.search for level in self.levels)
-        wide = job.layout.block_columns >= SHORT
-        return special_values(self.formats) if free and wide and job.rounding == "even" else None
+        wide = job.layout.block_columns >= SHORT and job.rounding == "even"
+        # the rule 'even' looks at an element's digits, in which +v and -v may differ
+        alike = self.levels[0].rule != "even"
+        return special_values(self.formats) if free and wide and alike else None
 
     def _best_special(self, above: NDArray[np.float32] | None) -> Found:
         """Return the scales of the least error among members with special values."""

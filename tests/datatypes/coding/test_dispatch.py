@@ -18,7 +18,8 @@ COMPILED = [
     "mxfp4", "mxfp4/e8m0_even", "mxfp8_e4m3", "mxint8", "nvfp4", "mx_bitmod_fp3",
     "fp3_e2m0@g32/e8m0", "pot4@g32/e8m0_even", "bitmod_fp4@g16/e4m3", "ant4@g64/int6",
     "fp4_e2m1@g128/m2", "fp4_e2m1@g128/pot_ceil", "bitmod_fp4@g128+paper", "bitmod_fp3@g7+paper",
-    "razer", "hif4", "q4_0", "fp4_e2m1@g20/e0m2_search@g100/e8m0_search",
+    "razer", "bitmod_fp3@g16/e8m0_even@channel/fp16", "hif4", "q4_0",
+    "fp4_e2m1@g20/e0m2_search@g100/e8m0_search",
 ]  # fmt: skip
 
 
