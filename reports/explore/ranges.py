@@ -7,30 +7,40 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from ...arch.fields import SizeKiB
+from ...arch.fields import Clock, Rate, SizeKiB
 
 MAX_AXIS = 1_000_000
 SLACK = Decimal("1e-9")  # a factor that was rounded still reaches its end
 _EXACT = Context(prec=400, Emax=999_999, Emin=-999_999)
-_SIZE = TypeAdapter[float](SizeKiB)
+_UNITS = {
+    "size_kib": TypeAdapter[float](SizeKiB),
+    "gb_per_s": TypeAdapter[float](Rate),
+    "clock_ghz": TypeAdapter[float](Clock),
+}
 
 Number = int | float
 
 
-def is_size(key: str) -> bool:
-    """Whether a key of a chip holds a size in KiB, so that ``64 KiB`` may be written."""
-    return key.rpartition(".")[2] == "size_kib"
+def takes_unit(key: str) -> bool:
+    """Whether a key of a chip may be written with a unit, as ``64 KiB`` or ``250 MHz``."""
+    return key.rpartition(".")[2] in _UNITS
 
 
-def size_kib(value: Any) -> Any:
-    """Return ``"2 MiB"`` as 2048; numbers, and text that is no size, stay."""
+def in_unit(key: str, value: Any) -> Any:
+    """Return ``"2 MiB"`` as 2048, ``"250 MHz"`` as 0.25; numbers, and other text, stay.
+
+    Examples
+    --------
+    >>> in_unit("buffers.io.size_kib", "2 MiB"), in_unit("technology.clock_ghz", "250 MHz")
+    (2048, 0.25)
+    """
     if not isinstance(value, str):
         return value
     try:
-        size = _SIZE.validate_python(value)
+        number = _UNITS[key.rpartition(".")[2]].validate_python(value)
     except ValidationError:
         return value
-    return int(size) if size.is_integer() else size
+    return int(number) if number.is_integer() else number
 
 
 def range_values(spec: dict[str, Any]) -> list[Number]:

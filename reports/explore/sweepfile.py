@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ...arch.formats import LAYER_KINDS, Kind
 from ...datatypes.base.yamlfile import Record
-from .ranges import is_size, range_values, size_kib
+from .ranges import in_unit, range_values, takes_unit
 
 KINDS = LAYER_KINDS
 
@@ -75,26 +75,29 @@ def axis_keys(name: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in name.split(","))
 
 
-def _sizes(axes: Any) -> Any:
-    """Read ``64 KiB`` as 64 in lists and ranges of sizes."""
+def _plain_numbers(axes: Any) -> Any:
+    """Read ``64 KiB`` as 64, ``250 MHz`` as 0.25, in lists and ranges of what has a unit."""
     if not isinstance(axes, dict):
         return axes
-    return {name: _in_kib(axis_keys(name), value) for name, value in axes.items()}
+    return {name: _in_units(axis_keys(name), value) for name, value in axes.items()}
 
 
-def _in_kib(keys: Sequence[str], value: Any) -> Any:
+def _in_units(keys: Sequence[str], value: Any) -> Any:
     if len(keys) > 1 and isinstance(value, list):
         return [
-            [_in_kib([key], item) for key, item in zip(keys, row, strict=True)]
+            [_in_units([key], item) for key, item in zip(keys, row, strict=True)]
             if isinstance(row, list) and len(row) == len(keys)
             else row
             for row in value
         ]
-    if not is_size(keys[0]):
+    name = keys[0]
+    if not takes_unit(name):
         return value
     if isinstance(value, dict):
-        return {key: end if key == "factor" else size_kib(end) for key, end in value.items()}
-    return [size_kib(item) for item in value] if isinstance(value, list) else size_kib(value)
+        return {key: end if key == "factor" else in_unit(name, end) for key, end in value.items()}
+    if isinstance(value, list):
+        return [in_unit(name, item) for item in value]
+    return in_unit(name, value)
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy's generator takes
@@ -194,8 +197,8 @@ class Iso(Record):
     @model_validator(mode="before")
     @classmethod
     def _size(cls, data: Any) -> Any:
-        if isinstance(data, dict) and is_size(str(data.get("solve"))):
-            return {k: size_kib(v) if k in ("from", "to") else v for k, v in data.items()}
+        if isinstance(data, dict) and takes_unit(name := str(data.get("solve"))):
+            return {k: in_unit(name, v) if k in ("from", "to") else v for k, v in data.items()}
         return data
 
     @model_validator(mode="after")
@@ -233,7 +236,7 @@ class SweepFile(Record):
     )
     batches: Wholes = Field(default=[1], description="sequences, or images, at once")
     causal: Switches = Field(default=[False], description="whether masked scores are left out")
-    axes: Annotated[dict[Name, Axis], BeforeValidator(_sizes)] = Field(
+    axes: Annotated[dict[Name, Axis], BeforeValidator(_plain_numbers)] = Field(
         default={}, description="keys of the chip and the values that each takes"
     )
     schemes: Annotated[dict[Kind, Names], BeforeValidator(_by_kind)] = Field(

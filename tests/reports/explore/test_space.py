@@ -106,16 +106,19 @@ def test_random_points_from_a_huge_space_need_no_memory():
     assert preview(space).points == 10**18
 
 
-def test_sizes_may_carry_their_unit_in_lists_and_ranges():
+def test_what_has_a_unit_may_carry_it_in_lists_and_ranges():
     space = space_of(
         BASE + "axes: {buffers.weight.size_kib: {from: 64 KiB, to: 1 MiB, factor: 4}, "
         "buffers.io.size_kib: [512 B, 2 MiB], "
-        "'buffers.output.size_kib, array.rows': [[1 MiB, 4], [32, 8]]}\n"
+        "'buffers.output.size_kib, array.rows': [[1 MiB, 4], [32, 8]], "
+        "technology.clock_ghz: [250 MHz, 0.5, 1 GHz], dram.gb_per_s: [16, 25.6 GB/s]}\n"
         "iso: {resource: cost, target: 1, solve: buffers.input.size_kib, from: 4 KiB, to: 1 MiB}\n"
     )
     dimensions = dict(space.dimensions)
     assert dimensions["buffers.weight.size_kib"] == (64, 256, 1024)
     assert dimensions["buffers.io.size_kib"] == (0.5, 2048)
+    assert dimensions["technology.clock_ghz"] == (0.25, 0.5, 1)
+    assert dimensions["dram.gb_per_s"] == (16, 25.6)
     assert dimensions["buffers.output.size_kib, array.rows"] == ([1024, 4], [32, 8])
     assert (space.file.iso.low, space.file.iso.high) == (4, 1024)
 
