@@ -53,7 +53,7 @@ from .scratch_kernels import (
     UNFINISHED,
     WORK,
 )
-from .shared_kernels import add_up, forget_below, note_counts, slot_of, start_slots
+from .shared_kernels import add_up, forget_below, least_of_orders, note_counts, slot_of, start_slots
 from .tuple_kernels import (
     ALLOWED,
     BOUNDED,
@@ -301,6 +301,10 @@ def _search_inside(
             elif allowed[g, which[g], live[g]]:
                 cuts[g + 1] = _order(g, orders[which[g]], members, tile, sizes, loops, cuts[g])
                 forget_below(g, plan, scratch[FILLED])
+                if g == groups - 2 and fixed[BOUNDED] and _hopeless_inside(
+                    chosen, edge, elapsed, plan, fixed, energies, objective, front, scratch
+                ):  # fmt: skip
+                    continue
                 g += 1
                 if g < groups:
                     which[g] = -1
@@ -313,6 +317,21 @@ def _search_inside(
             return evaluated
         g -= 1
     return evaluated
+
+
+@inner
+def _hopeless_inside(
+    chosen, edge, elapsed, plan, fixed, energies, objective, front, scratch
+):  # fmt: skip
+    """Whether no order of the loops inside the last tier, and no doubling, may be best."""
+    cuts, loops, ports = scratch[CUTS], scratch[LOOPS], scratch[PORT_SUMS]
+    nest = loops[0], loops[1], cuts[cuts.size - 2]
+    pj = energies[0] + least_of_orders(nest, cuts, plan, scratch)
+    for p in range(ports.shape[0]):
+        ports[p, WITHIN] += ports[p, EXCESS]
+        ports[p, EXCESS], ports[p, WINDOWS], ports[p, LATE] = 0, elapsed, 0
+    cycles = cycles_of(ports, elapsed, edge, plan[PACE])
+    return hopeless(cycles, pj + energies[1] * cycles, fixed[WAY], chosen, front, objective)
 
 
 @inlined

@@ -14,11 +14,15 @@ from ..datatypes.base.inner_kernels import inlined, inner
 from .alike_kernels import transfer_cost
 from .cost_kernels import (
     BUSY,
+    EXCESS,
     LATE,
     OP,
     PLACE,
+    PORT,
     PORT_COLUMNS,
+    SUM_ROWS,
     TIER,
+    WITHIN,
     add_to_ports,
     move_cost,
 )
@@ -37,7 +41,7 @@ from .scratch_kernels import (
     TWO_TILES,
     WORK,
 )
-from .tuple_kernels import MOVES
+from .tuple_kernels import ENDS_OF, MOVES
 
 SLOT_BITS = 2  # of a group of loops
 
@@ -111,17 +115,59 @@ def slot_of(t, plan, orders, which, live):
 
 
 @inlined
+def fill_slot(t, slot, two, nest, cut, plan, scratch):
+    """Count a transfer in a slot, if it is not yet: its sums, energy, and clocks of the ports.
+
+    ``two``: whether there are two tiles; ``cut``: loops outside the tier.
+    """
+    parts, parts_pj, filled = scratch[SLOT_SUMS], scratch[SLOT_PJ], scratch[FILLED]
+    if filled[t, slot] == filled[t, filled.shape[1] - 1]:
+        return
+    if scratch[BOOK][0].size:
+        loops = scratch[LOOPS][0], scratch[LOOPS][2]
+        parts_pj[t, slot] = transfer_cost(
+            t, nest[2], two, loops, scratch[BOOK], scratch[STACK], parts[t, slot]
+        )
+    else:
+        parts_pj[t, slot] = move_cost(
+            t, cut, two, nest, plan, scratch[WORK], scratch[STACK], parts[t, slot]
+        )
+    note_ports(t, parts[t, slot], plan, scratch[SLOT_PORTS][t, slot])
+    filled[t, slot] = filled[t, filled.shape[1] - 1]
+
+
+@inner
+def least_of_orders(nest, cuts, plan, scratch):
+    """Add up the transfers between memories as if all had two tiles; return their energy.
+
+    ``nest``: loops outside the last tier, on which energy and clocks at ports depend alone. Of the
+    latter those that have a window with two tiles stand as within windows: none has more.
+    """
+    base, ports, energy = scratch[ARRAY_PORTS], scratch[PORT_SUMS], 0.0
+    for p in range(ports.shape[0]):
+        for column in range(PORT_COLUMNS):
+            ports[p, column] = base[p, column]
+    for t in range(plan[MOVES].shape[0]):
+        tier = plan[MOVES][t, TIER]
+        if tier == cuts.size - 1:
+            continue
+        fill_slot(t, 0, True, nest, cuts[tier], plan, scratch)
+        for row in range(SUM_ROWS):
+            port, sums = plan[ENDS_OF][t, row // 2, row % 2, PORT], scratch[SLOT_SUMS][t, 0]
+            if port >= 0 and sums[row, BUSY] > 0:
+                ports[port, BUSY] += sums[row, BUSY]
+                ports[port, WITHIN] += sums[row, EXCESS] + sums[row, WITHIN]
+        energy += scratch[SLOT_PJ][t, 0]
+    return energy
+
+
+@inlined
 def add_up(mask, single, nest, cuts, plan, scratch):
     """Add up the transfers of a nest with a set of doubled places; return their energy.
 
     ``single`` (T,): slots of the transfers with one tile.
     """
-    base, ports, work, stack = (
-        scratch[ARRAY_PORTS], scratch[PORT_SUMS], scratch[WORK], scratch[STACK],
-    )  # fmt: skip
-    parts, parts_pj = scratch[SLOT_SUMS], scratch[SLOT_PJ]
-    at_ports, filled = scratch[SLOT_PORTS], scratch[FILLED]
-    loops = scratch[LOOPS][0], scratch[LOOPS][2]
+    base, ports, at_ports = scratch[ARRAY_PORTS], scratch[PORT_SUMS], scratch[SLOT_PORTS]
     for p in range(ports.shape[0]):
         for column in range(PORT_COLUMNS):
             ports[p, column] = base[p, column]
@@ -132,23 +178,13 @@ def add_up(mask, single, nest, cuts, plan, scratch):
             continue
         two = mask >> plan[MOVES][t, PLACE] & 1
         slot = 0 if two else single[t]
-        if filled[t, slot] != filled[t, filled.shape[1] - 1]:
-            if scratch[BOOK][0].size:
-                parts_pj[t, slot] = transfer_cost(
-                    t, nest[2], two == 1, loops, scratch[BOOK], stack, parts[t, slot]
-                )
-            else:
-                parts_pj[t, slot] = move_cost(
-                    t, cuts[tier], two == 1, nest, plan, work, stack, parts[t, slot]
-                )
-            note_ports(t, parts[t, slot], plan, at_ports[t, slot])
-            filled[t, slot] = filled[t, filled.shape[1] - 1]
+        fill_slot(t, slot, two == 1, nest, cuts[tier], plan, scratch)
         for p in range(ports.shape[0]):
             if at_ports[t, slot, p, BUSY]:
                 for column in range(LATE):
                     ports[p, column] += at_ports[t, slot, p, column]
                 ports[p, LATE] = max(ports[p, LATE], at_ports[t, slot, p, LATE])
-        energy += parts_pj[t, slot]
+        energy += scratch[SLOT_PJ][t, slot]
     return energy
 
 
