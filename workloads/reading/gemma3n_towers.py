@@ -13,6 +13,7 @@ from ..products import Products
 from .built import Net, Value
 from .conformer import Chunks, layer
 from .listed_layers import check_keys
+from .listed_towers import ListedTower
 
 _NORM = ("rms_norm",)
 _IMAGE, _FRAMES = 768, 3000
@@ -69,47 +70,10 @@ _STAGES = (
 _SIDE = 16  # of the tokens that an image becomes
 
 
-def read_gemma3n_towers(config: Config, hidden: int) -> tuple[dict[str, Products], list[str]]:
-    """Read what a file has of both towers: one image, and one sound.
-
-    Parameters
-    ----------
-    config : Config
-        That of the whole model.
-    hidden : int
-        The width of the text.
-
-    Returns
-    -------
-    towers : dict of str to Products
-    notes : list of str
-        How large image and sound are taken, where the file does not say it.
-
-    Raises
-    ------
-    BitlatheError
-        If a key looks mistyped, or a value is impossible.
-    """
-    found: dict[str, Products] = {}
-    notes: list[str] = []
-    if isinstance(config.data.get("vision_config"), dict):
-        own = config.child("vision_config")
-        if own.data.get("architecture", _BACKBONE) == _BACKBONE:
-            found["vision"] = _vision(own, hidden)
-            if "image_size" not in own.data:
-                notes.append(
-                    f"images are taken as {_IMAGE} x {_IMAGE} pixels: 'image_size' in "
-                    "'vision_config' is of others."
-                )
-    if isinstance(config.data.get("audio_config"), dict):
-        own = config.child("audio_config")
-        found["audio"] = _audio(own, hidden)
-        if "frames" not in own.data:
-            notes.append(
-                f"sounds are taken as {_FRAMES} frames, 30 seconds: 'frames' in 'audio_config' is "
-                "of others."
-            )
-    return found, notes
+def _seen(config: Config, hidden: int) -> Products | None:
+    """Return the tower of images; None where it is of another architecture."""
+    known = config.data.get("architecture", _BACKBONE) == _BACKBONE
+    return _vision(config, hidden) if known else None
 
 
 def _joined(net: Net, config: Config, x: Value, hidden: int) -> Products:
@@ -291,3 +255,12 @@ def _pairs(config: Config, key: str) -> list[tuple[int, int]]:
     ):
         return [(each[0], each[1]) for each in given]
     raise config.error(f"{key!r} is {given!r}; it must be two pairs of integers.", key)
+
+
+_IMAGES = f"images are taken as {_IMAGE} x {_IMAGE} pixels"
+_SOUNDS = f"sounds are taken as {_FRAMES} frames, 30 seconds"
+GEMMA3N_TOWERS = (
+    ListedTower("vision", "vision_config", _seen, "image_size", _IMAGES),
+    ListedTower("audio", "audio_config", _audio, "frames", _SOUNDS),
+)
+"""Towers of Gemma 3n: one image, and one sound."""

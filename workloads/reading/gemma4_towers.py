@@ -12,6 +12,7 @@ from ..products import Products
 from .built import Net, Value
 from .conformer import NORM, Chunks, layer
 from .listed_layers import check_keys
+from .listed_towers import ListedTower
 
 _IMAGE, _FRAMES, _PIECES = 768, 3000, 750
 _VISION: Mapping[str, Any] = {
@@ -39,95 +40,8 @@ _LARGE: Mapping[str, Any] = {
 _PIECE: Mapping[str, Any] = {"audio_embed_dim": 640, "rms_norm_eps": 1e-6, "frames": _PIECES}
 
 
-def read_gemma4_towers(config: Config, hidden: int) -> tuple[dict[str, Products], list[str]]:
-    """Read what a file has of both towers: one image, and one sound.
-
-    Parameters
-    ----------
-    config : Config
-        That of the whole model.
-    hidden : int
-        The width of the text.
-
-    Returns
-    -------
-    towers : dict of str to Products
-    notes : list of str
-        How large image and sound are taken, where the file does not say it.
-
-    Raises
-    ------
-    BitlatheError
-        If a key looks mistyped, or a value is impossible.
-    """
-    found: dict[str, Products] = {}
-    notes: list[str] = []
-    if isinstance(config.data.get("vision_config"), dict):
-        own = config.child("vision_config")
-        found["vision"] = _vision(own, hidden)
-        if "image_size" not in own.data:
-            notes.append(
-                f"images are taken as {_IMAGE} x {_IMAGE} pixels, as the class takes any: "
-                "'image_size' in 'vision_config' is of others."
-            )
-    if isinstance(config.data.get("audio_config"), dict):
-        own = config.child("audio_config")
-        found["audio"] = _audio(own, hidden)
-        if "frames" not in own.data:
-            notes.append(
-                f"sounds are taken as {_FRAMES} frames, 30 seconds: 'frames' in 'audio_config' is "
-                "of others."
-            )
-    return found, notes
-
-
-def read_gemma4_embedders(config: Config, hidden: int) -> tuple[dict[str, Products], list[str]]:
-    """Read how the unified Gemma 4 takes images and sounds: by a matrix each, without a tower.
-
-    Parameters
-    ----------
-    config : Config
-        That of the whole model.
-    hidden : int
-        The width of the text.
-
-    Returns
-    -------
-    towers : dict of str to Products
-    notes : list of str
-        How large image and sound are taken, where the file does not say it.
-
-    Raises
-    ------
-    BitlatheError
-        If a key looks mistyped, or a value is impossible.
-    """
-    found: dict[str, Products] = {}
-    notes: list[str] = []
-    if isinstance(config.data.get("vision_config"), dict):
-        own = config.child("vision_config")
-        found["vision"] = _patched(own, hidden)
-        if "image_size" not in own.data:
-            notes.append(
-                f"images are taken as {_IMAGE} x {_IMAGE} pixels, as the class takes any: "
-                "'image_size' in 'vision_config' is of others."
-            )
-    if isinstance(config.data.get("audio_config"), dict):
-        own = config.child("audio_config")
-        check_keys(own, _PIECE)
-        own = replace(own, defaults={**_PIECE, **own.defaults})
-        pieces = Value(channels=own.integer("audio_embed_dim"), size=(own.integer("frames"),))
-        found["audio"] = _joined(Net(), pieces, hidden)
-        if "frames" not in own.data:
-            notes.append(
-                f"sounds are taken as {_PIECES} pieces, 30 seconds: 'frames' in 'audio_config' is "
-                "of others."
-            )
-    return found, notes
-
-
 def _patched(config: Config, hidden: int) -> Products:
-    """Return the matrix of large patches and its norms (`read_gemma4_embedders`)."""
+    """Return the matrix of large patches and its norms (`GEMMA4_EMBEDDERS`)."""
     check_keys(config, _LARGE)
     config = replace(config, defaults={**_LARGE, **config.defaults})
     patch = config.integer("patch_size") * config.integer("pooling_kernel_size")
@@ -145,6 +59,14 @@ def _patched(config: Config, hidden: int) -> Products:
     net.vectors += 2 * config.integer("mm_posemb_size") * wide
     x = net.each("positions", ("add", "add"), x)
     return _joined(net, net.norm("pos_norm", ("layer_norm",), x), hidden)
+
+
+def _pieces(config: Config, hidden: int) -> Products:
+    """Return the matrix of pieces of a sound (`GEMMA4_EMBEDDERS`)."""
+    check_keys(config, _PIECE)
+    config = replace(config, defaults={**_PIECE, **config.defaults})
+    pieces = Value(channels=config.integer("audio_embed_dim"), size=(config.integer("frames"),))
+    return _joined(Net(), pieces, hidden)
 
 
 def _joined(net: Net, x: Value, hidden: int) -> Products:
@@ -257,3 +179,18 @@ def _audio(config: Config, hidden: int) -> Products:
         x = layer(net, f"layers.{i}", x, chunks, config.integer("conv_kernel_size"))
     x = net.linear("output_proj", x, config.integer("output_proj_dims"))
     return _joined(net, x, hidden)
+
+
+_IMAGES = f"images are taken as {_IMAGE} x {_IMAGE} pixels, as the class takes any"
+_SOUNDS = f"sounds are taken as {_FRAMES} frames, 30 seconds"
+_IN_PIECES = f"sounds are taken as {_PIECES} pieces, 30 seconds"
+GEMMA4_TOWERS = (
+    ListedTower("vision", "vision_config", _vision, "image_size", _IMAGES),
+    ListedTower("audio", "audio_config", _audio, "frames", _SOUNDS),
+)
+"""Towers of Gemma 4: one image, and one sound."""
+GEMMA4_EMBEDDERS = (
+    ListedTower("vision", "vision_config", _patched, "image_size", _IMAGES),
+    ListedTower("audio", "audio_config", _pieces, "frames", _IN_PIECES),
+)
+"""How the unified Gemma 4 takes images and sounds: by a matrix each, without a tower."""

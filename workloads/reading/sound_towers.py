@@ -11,8 +11,7 @@ from ..config import Config
 from ..products import Products
 from .built import Net, Value
 from .listed_layers import check_keys
-
-Towers = tuple[dict[str, Products], list[str]]
+from .listed_towers import Towers
 
 _NORM = ("layer_norm",)
 _AUDIO: Mapping[str, Any] = {

@@ -3,17 +3,19 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 from ..config import Config
 from ..families import FAMILIES
 from ..families.towers import TOWERS, Join, Tower
 from ..products import Products
 from ..transformer import Head, Matrix, Transformer
-from .gemma3n_towers import read_gemma3n_towers
-from .gemma4_towers import read_gemma4_embedders, read_gemma4_towers
+from .gemma3n_towers import GEMMA3N_TOWERS
+from .gemma4_towers import GEMMA4_EMBEDDERS, GEMMA4_TOWERS
 from .image_attention import read_tiled_tower
 from .images import merged_grid
 from .keys import check_keys
+from .listed_towers import Towers, read_listed
 from .sound_towers import (
     read_qwen2_5_omni_tower,
     read_qwen2_audio_tower,
@@ -289,10 +291,10 @@ def _adapted(config: Config, tower: Tower, shape: Transformer, text: Transformer
     )
 
 
-LISTED: Mapping[str, Callable[[Config, int], tuple[dict[str, Products], list[str]]]] = {
-    "gemma3n": read_gemma3n_towers,
-    "gemma4": read_gemma4_towers,
-    "gemma4_unified": read_gemma4_embedders,
+LISTED: Mapping[str, Callable[[Config, int], Towers]] = {
+    "gemma3n": partial(read_listed, GEMMA3N_TOWERS),
+    "gemma4": partial(read_listed, GEMMA4_TOWERS),
+    "gemma4_unified": partial(read_listed, GEMMA4_EMBEDDERS),
     "qwen2_audio": read_qwen2_audio_tower,
     "qwen2_5_omni_thinker": read_qwen2_5_omni_tower,
     "qwen3_omni_moe_thinker": read_qwen3_omni_tower,
