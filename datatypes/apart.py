@@ -23,9 +23,9 @@ from .formats.format import Format, Mixture
 from .quantize import quantize
 from .schemes.scheme import Scheme
 from .tensors.packing import pack, packed_size, streams_of, unpack
-from .tensors.store import assemble, checksum, header_of
+from .tensors.store import assemble, checksum, header_of, read_checked
 from .tensors.tensor import QuantizedTensor
-from .weights.safetensors_file import Stored, read_safetensors, write_stored
+from .weights.safetensors_file import Stored, write_stored
 
 KIND, VERSION = "bitlathe.ApartTensor", "1"
 PLACES = "places"
@@ -122,14 +122,7 @@ class ApartTensor:
         BitlatheError
             Raised if the file is missing, has changed since, or holds something else.
         """
-        streams, facts = read_safetensors(Path(path))
-        place = shown_path(path)
-        if facts.get("kind") != KIND or facts.get("version") != VERSION:
-            raise BitlatheError(
-                f"{place}: not a tensor with outliers of this version; quantize it again"
-            )
-        if facts.get("sha256") != checksum(facts, streams):
-            raise BitlatheError(f"{place}: damaged: its content does not have its checksum")
+        streams, facts = read_checked(path, KIND, VERSION, "a tensor with outliers")
         try:
             rest, kept = (_part(name, facts, streams) for name in PARTS)
             made = cls(rest=rest, kept=kept, places=np.zeros(kept.size, np.int64))
@@ -139,7 +132,7 @@ class ApartTensor:
                 made = cls(rest=rest, kept=kept, places=found)
             _check_places(made)
         except (ValueError, TypeError, RecursionError) as problem:
-            raise BitlatheError(f"{place}: damaged: {problem}") from None
+            raise BitlatheError(f"{shown_path(path)}: damaged: {problem}") from None
         return made
 
 

@@ -22,9 +22,9 @@ from .formats.format import Format, Mixture
 from .quantize import quantize
 from .schemes.scheme import Scheme
 from .tensors.packing import pack, packed_size, streams_of, unpack
-from .tensors.store import assemble, checksum, header_of
+from .tensors.store import assemble, checksum, header_of, read_checked
 from .tensors.tensor import QuantizedTensor
-from .weights.safetensors_file import Stored, read_safetensors, write_stored
+from .weights.safetensors_file import Stored, write_stored
 
 KIND, VERSION = "bitlathe.SparseTensor", "1"
 LONGEST = 256  # neighbors of a block
@@ -154,12 +154,7 @@ class SparseTensor:
         BitlatheError
             Raised if the file is missing, has changed since, or holds something else.
         """
-        streams, facts = read_safetensors(Path(path))
-        place = shown_path(path)
-        if facts.get("kind") != KIND or facts.get("version") != VERSION:
-            raise BitlatheError(f"{place}: not a sparse tensor of this version; quantize it again")
-        if facts.get("sha256") != checksum(facts, streams):
-            raise BitlatheError(f"{place}: damaged: its content does not have its checksum")
+        streams, facts = read_checked(path, KIND, VERSION, "a sparse tensor")
         try:
             pattern = Pattern.parse(facts.get("pattern", ""))
             packed = streams.pop(PLACES, np.zeros(0, np.uint8))
@@ -168,7 +163,7 @@ class SparseTensor:
             found = unpack(packed, pattern.place_bits, kept.size).astype(np.int64)
             _check_places(found, pattern, kept.shape)
         except (ValueError, TypeError, RecursionError) as problem:
-            raise BitlatheError(f"{place}: damaged: {problem}") from None
+            raise BitlatheError(f"{shown_path(path)}: damaged: {problem}") from None
         return cls(kept=kept, places=found.astype(np.uint8).reshape(kept.shape), pattern=pattern)
 
     @property

@@ -106,6 +106,42 @@ def checksum(facts: Mapping[str, str], streams: Mapping[str, NDArray[Any]]) -> s
     return digest.hexdigest()
 
 
+def read_checked(
+    path: str | Path, kind: str, version: str, what: str
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read the streams and facts of a file of tensors that belong together.
+
+    Parameters
+    ----------
+    path : str or Path
+    kind, version : str
+        Of the file, as they stand in its facts.
+    what : str
+        What the file should hold, for errors.
+
+    Returns
+    -------
+    streams : dict of str to (bytes,) ndarray
+    facts : dict of str to str
+
+    Raises
+    ------
+    BitlatheError
+        Raised if the file is missing, has changed since it was written, or holds something else.
+    """
+    streams, facts = read_safetensors(Path(path))
+    if facts.get("kind") != kind or facts.get("version") != version:
+        raise BitlatheError(
+            f"{shown_path(path)}: not {what} of this version; quantize the tensor again"
+        )
+    if facts.get("sha256") != checksum(facts, streams):
+        raise BitlatheError(
+            f"{shown_path(path)}: damaged: its content does not have its checksum; "
+            "save the tensor again"
+        )
+    return streams, facts
+
+
 def load(path: str | Path) -> tuple[Coded, str]:
     """Read a quantized tensor, and the dtype of what was quantized.
 
