@@ -25,8 +25,8 @@ from .job import Job, divide, group_error, least_error, moments, worth_compiling
 
 # range over max |mean +- 3 sigma|: from 75 % to 250 %, as the authors search it, in steps of
 # 10 %; in their steps of 2 % under +mse
-SHARES = tuple(0.75 + 0.1 * i for i in range(18))
 ALL_SHARES = tuple(0.75 + 0.02 * i for i in range(88))
+SHARES = ALL_SHARES[::5]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,33 +76,43 @@ def _pairs(bits: int) -> Pairs:
 
 
 def encode_olive(job: Job) -> Coded:
-    """Code a job in outlier-victim pairs, the range of each group searched by its error."""
+    """Code a job in outlier-victim pairs, the range of each group searched by its error.
+
+    Ranges are compared under the scale as stored. Second-level scales are those of the ranges that
+    err least before they are stored, and stand as they are under `+mse`, which tries its finer
+    steps after the others: no group errs more for it.
+    """
     pairs, dtype = Pairs.of(job.scheme.element_bits), job.groups.dtype
-    scale_format, fmt = job.scheme.scale_format, job.scheme.formats[0]
-    shares = np.array(ALL_SHARES if job.scheme.clip == "mse" else SHARES)
-    with np.errstate(over="ignore", invalid="ignore"):
-        trials = (_base_range(job)[:, None] * shares / pairs.top).astype(dtype)
-        fit = scale_format.fits(trials, trials * pairs.top, fmt.grid)
-    trials = np.where(fit, trials, np.inf).astype(dtype)
-    find = search_compiled if worth_compiling(job) else search
-    best = find(job, pairs, trials)
-    if (lost := (best < 0) & (job.groups != 0).any(axis=1)).any():
-        at = int(np.argmax(lost))
-        scale_format.refuse(at, float(np.abs(job.groups[at]).max() / pairs.top))
-    wanted = np.take_along_axis(trials, np.maximum(best, 0)[:, None], axis=1)[:, 0]
-    wanted = np.where(best < 0, dtype.type(0), wanted)
-    raw, outer = scale_format.store(wanted, wanted * pairs.top, fmt.grid, job.layout)
-    if scale_format.outer != "none":
-        raw = _again(job, pairs, trials, raw, outer)
-    used = scale_format.read(raw, outer, fmt.grid, job.layout)
+    scale, grid = job.scheme.scale_format, job.scheme.formats[0].grid
+    coarse = _trials(job, pairs, SHARES)
+    raw, outer, found = np.zeros(len(coarse), np.uint32), np.zeros(0, np.uint32), None
+    if scale.outer != "none":
+        best = _search(job, pairs, coarse)
+        wanted = np.take_along_axis(coarse, np.maximum(best, 0)[:, None], axis=1)[:, 0]
+        wanted = np.where(best < 0, dtype.type(0), wanted)
+        raw, outer = scale.store(wanted, wanted * pairs.top, grid, job.layout)
+        found = raw
+    raw = _stored(job, pairs, coarse, found, outer)
+    if job.scheme.clip == "mse":
+        raw = _stored(job, pairs, _trials(job, pairs, ALL_SHARES), raw, outer)
+    used = scale.read(raw, outer, grid, job.layout)
     codes, lengths = np.zeros(job.groups.shape, np.uint8), job.lengths()
     for part in job.slices():
         codes[part] = pair_codes(divide(job.groups[part], used[part]), lengths[part], pairs.bits)
     return job.coded(job.layout.join(codes), raw, outer)
 
 
-def _again(job: Job, pairs: Pairs, trials: Floats, raw: Raw, outer: Raw) -> Raw:
-    """Return the scales of least error under the second-level scales that were found.
+def _trials(job: Job, pairs: Pairs, shares: tuple[float, ...]) -> Floats:
+    """Return the (groups, n) scales of some shares, infinite where one does not fit."""
+    scale, grid = job.scheme.scale_format, job.scheme.formats[0].grid
+    with np.errstate(over="ignore", invalid="ignore"):
+        trials = (_base_range(job)[:, None] * shares / pairs.top).astype(job.groups.dtype)
+        fit = scale.fits(trials, trials * pairs.top, grid)
+    return np.asarray(np.where(fit, trials, np.inf).astype(trials.dtype))
+
+
+def _stored(job: Job, pairs: Pairs, trials: Floats, own: Raw | None, outer: Raw) -> Raw:
+    """Return the patterns of the scales of least error under the scale as stored.
 
     Parameters
     ----------
@@ -110,20 +120,32 @@ def _again(job: Job, pairs: Pairs, trials: Floats, raw: Raw, outer: Raw) -> Raw:
     pairs : Pairs
     trials : (groups, n) float
         Scales that are tried, infinite where one does not fit.
-    raw, outer : uint32
-        Patterns of the scales that err least before they are stored, and of the second level.
+    own : (groups,) uint32 or None
+        Patterns of scales that are tried after them.
+    outer : uint32
+        Patterns of the second-level scales.
     """
     scale, grid = job.scheme.scale_format, job.scheme.formats[0].grid
     above = np.repeat(scale.tops(outer, job.layout), trials.shape[1])
-    real = np.where(np.isfinite(trials), trials, 0).reshape(-1)
-    tried = scale.patterns(real, real * pairs.top, above, grid)
-    scales = scale.scales(tried, above, grid).reshape(trials.shape).astype(trials.dtype)
-    own = scale.read(raw, outer, grid, job.layout)[:, None].astype(trials.dtype)
-    scales = np.hstack([np.where(np.isfinite(trials), scales, np.inf), own]).astype(trials.dtype)
-    find = search_compiled if worth_compiling(job) else search
-    best = find(job, pairs, np.ascontiguousarray(scales))
-    both = np.hstack([tried.reshape(trials.shape), raw[:, None]])
-    return np.asarray(np.where(best < 0, raw, both[np.arange(len(raw)), best]))
+    fit = np.isfinite(trials)
+    real = np.where(fit, trials, 0).reshape(-1)
+    raw = scale.patterns(real, real * pairs.top, above, grid)
+    scales = scale.scales(raw, above, grid).reshape(trials.shape)
+    scales, raw = np.where(fit, scales, np.inf).astype(trials.dtype), raw.reshape(trials.shape)
+    if own is not None:
+        last = scale.read(own, outer, grid, job.layout).astype(trials.dtype)
+        scales, raw = np.column_stack([scales, last]), np.column_stack([raw, own])
+    best = _search(job, pairs, np.ascontiguousarray(scales))
+    if (lost := (best < 0) & (job.groups != 0).any(axis=1)).any():
+        at = int(np.argmax(lost))
+        scale.refuse(at, float(np.abs(job.groups[at]).max() / pairs.top))
+    none = scale.patterns(real[:1] * 0, real[:1] * 0, above[:1], grid)
+    return np.asarray(np.where(best < 0, none, raw[np.arange(len(raw)), best]))
+
+
+def _search(job: Job, pairs: Pairs, trials: Floats) -> NDArray[np.int64]:
+    """Return which of (groups, n) scales of each group has the least error; see `search`."""
+    return (search_compiled if worth_compiling(job) else search)(job, pairs, trials)
 
 
 def _base_range(job: Job) -> NDArray[np.float64]:

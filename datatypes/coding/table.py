@@ -73,7 +73,7 @@ def encode_table(job: Job) -> Coded:
         return _finish(job, choice, outer)
     if job.scheme.scale_format.outer == "none" and clip != "search":
         return _finish(job, _search(job, reach), np.zeros(0, np.uint32))
-    choice, outer = _plain(job, reach)
+    choice, outer = _plain(replace_clip(job), reach)
     tops = job.scheme.scale_format.tops(outer, job.layout)
     standing = Standing(raw=choice.raw, tops=tops)
     return _finish(job, _search(job, reach, standing), outer)

@@ -153,7 +153,7 @@ def test_olive_compares_ranges_under_the_scale_as_stored(stored, monkeypatch):
         return ((x - q.dequantize()).astype(np.float64) ** 2).reshape(-1, 16).sum(axis=1)
 
     found = quantize(x, text)
-    monkeypatch.setattr(olive, "_again", lambda _job, _pairs, _trials, raw, _outer: raw)
+    monkeypatch.setattr(olive, "_stored", lambda _job, _pairs, _trials, own, _outer: own)
     before = quantize(x, text)
     np.testing.assert_array_equal(found.outer, before.outer)
     assert (errors(found) <= errors(before) * (1 + 1e-12)).all()

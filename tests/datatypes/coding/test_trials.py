@@ -17,7 +17,7 @@ from bitlathe.datatypes.schemes.scheme import Scheme
 FORMATS = (
     *("int2", "int3", "int4", "int8", "fp4_e2m1", "fp6_e3m2", "fp8_e4m3", "nf3", "nf4", "flint4"),
     *("bitmod_fp3", "bitmod_fp4", "ant4", "int2_asym", "int4_asym", "int8_asym", "mxint8", "nvfp4"),
-    *("bitmod_fp4_ea_pos", "apot4"),
+    *("bitmod_fp4_ea_pos", "apot4", "olive3", "olive4"),
 )
 SHAPES = ("@tensor", "@channel", "@g7", "@g16", "@g32", "@b2x16", "@input")
 STORED = tuple(f"/{name}" for name in SCALES if not name.startswith("pot") and name != "none")
