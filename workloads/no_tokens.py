@@ -33,6 +33,7 @@ def staged_list(listed: Products, gemms: tuple[Gemm, ...], inputs: int) -> Stage
                 inputs=entry.inputs,
                 weights=entry.operands,
                 leaves=entry.leaves,
+                direct=entry.direct,
             )
             for entry, gemm in zip(listed.entries, gemms, strict=True)
         ),

@@ -31,6 +31,8 @@ class Entry:
         Whether its rows are the tokens of the run: all of the context in prefill, one in decode.
     leaves : bool
         Whether its results are some of the model's, whoever reads them besides.
+    direct : bool
+        As of `transformer.matrix.Product`.
     """
 
     gemm: Gemm
@@ -38,6 +40,7 @@ class Entry:
     operands: tuple[str, ...] = ()
     by_token: bool = False
     leaves: bool = False
+    direct: bool = True
 
     def of(self, tokens: int, batch: int) -> Gemm:
         """Return the product of a run of ``batch`` inputs, of ``tokens`` tokens each.

@@ -144,6 +144,8 @@ class VectorStep:
         What it reads from memory beside what streams in, and leaves there beside what streams out.
     makes : tuple of Tensor
         What streams out, where it is stored in another format than results.
+    direct : bool
+        Whether what streams are results each in its place: nothing ahead of it moves any.
     learned : int
         Numbers that its norms hold, scales and shifts: read once, however many the rows.
     count : int
@@ -165,6 +167,7 @@ class VectorStep:
     reads: tuple[Tensor, ...] = ()
     writes: tuple[Tensor, ...] = ()
     makes: tuple[Tensor, ...] = ()
+    direct: bool = True
     learned: int = 0
     count: int = 1
 

@@ -101,7 +101,8 @@ def conv_groups(
             maker, reader = products[j - 1].gemm, products[j]
             working = tuple(behind[maker.name])
             alone = readers[maker.name] == {reader.gemm.name} and not products[j - 1].leaves
-            if not alone or reader.inputs != (maker.name,) or not _follows(maker, reader.gemm):
+            taken = reader.inputs == (maker.name,) and reader.direct
+            if not (alone and taken and _follows(maker, reader.gemm)):
                 break
             if any(step.after != (maker.name,) or not _streams(step, 0) for step in working):
                 break
@@ -137,8 +138,8 @@ def _taken(
 
 
 def _on_all(step: VectorStep, maker: Gemm) -> bool:
-    """Return whether a step works on all results of a product, not on a part of them."""
-    return step.elements % maker.output_elements == 0
+    """Return whether a step works on all results of a product once, not on a part of them."""
+    return step.elements == maker.output_elements
 
 
 def _streams(step: VectorStep, reads: int) -> bool:
@@ -149,6 +150,7 @@ def _streams(step: VectorStep, reads: int) -> bool:
     each = [OPERATIONS[name] for name in step.operations if name != QUANTIZE]
     return (
         step.streams
+        and step.direct
         and not step.writes
         and not step.makes
         and len(step.reads) == reads

@@ -78,11 +78,15 @@ def groups_of(
         What stands between them. Products that another step works on are left alone, and so are
         those whose results anything but the group reads.
     edges : iterable of (str, str)
-        Names of a product and of one that reads its results; without them no MLP is found.
+        Names of a product and of one that reads its results; without them no MLP is found, and
+        scores are taken to be those of the next product that may be their mix.
     """
     products = list(gemms)
-    yield from _attention(list(products), steps)
-    yield from _mlps(products, steps, edges)
+    readers: Mapping[str, set[str]] = defaultdict(set)
+    for tail, head in edges:
+        readers[tail].add(head)
+    yield from _attention(list(products), steps, readers)
+    yield from _mlps(products, steps, readers)
 
 
 def left_of(step: VectorStep, fused: Iterable[Group]) -> VectorStep | None:
@@ -114,7 +118,9 @@ def left_of(step: VectorStep, fused: Iterable[Group]) -> VectorStep | None:
     )
 
 
-def _attention(products: list[Gemm], steps: Sequence[VectorStep]) -> Iterator[Group]:
+def _attention(
+    products: list[Gemm], steps: Sequence[VectorStep], readers: Mapping[str, set[str]]
+) -> Iterator[Group]:
     left = Counter({step: step.count for step in steps})
     works = (step for step in steps if not _is_softmax(step) and step.operations != (QUANTIZE,))
     others = {name for step in works for name in step.after}
@@ -124,6 +130,8 @@ def _attention(products: list[Gemm], steps: Sequence[VectorStep]) -> Iterator[Gr
         mix = next((each for each in products[i + 1 :] if _mixes(scores, each)), None)
         softmax = next((step for step in left if _follows(step, scores)), None)
         if mix is None or mix.name in others or softmax is None or left[softmax] < scores.count:
+            continue
+        if readers and readers[scores.name] != {mix.name}:
             continue
         products[products.index(mix, i + 1)] = scores  # no other scores' mix
         left[softmax] -= scores.count
@@ -152,11 +160,8 @@ def _mixes(scores: Gemm, mix: Gemm) -> bool:
 
 
 def _mlps(
-    products: Sequence[Gemm], steps: Sequence[VectorStep], edges: Iterable[tuple[str, str]]
+    products: Sequence[Gemm], steps: Sequence[VectorStep], readers: Mapping[str, set[str]]
 ) -> Iterator[Group]:
-    readers: Mapping[str, set[str]] = defaultdict(set)
-    for tail, head in edges:
-        readers[tail].add(head)
     taken: set[int] = set()
     for step in steps:
         if not _activates(step) or any(_disturbs(other, step) for other in steps):
@@ -184,6 +189,7 @@ def _activates(step: VectorStep) -> bool:
     each = [OPERATIONS[name] for name in step.operations]
     return (
         step.streams
+        and step.direct
         and bool(each)
         and not any(work.row_adds or work.row_multiplies or work.row_specials for work in each)
         and step.elements % step.rows == 0

@@ -1,7 +1,8 @@
 """Lists of products, as traces and ONNX graphs leave them: who reads whose results, what is apart.
 
-A list says which earlier products a product reads, not through which steps; so only a product that
-reads one other is a reader by itself, of what a step behind that leaves.
+A list says which earlier products a product reads, not through which steps; so only a product whose
+input is what one other made, each element in its place, is a reader by itself, of what a step
+behind that leaves.
 """
 
 from collections import Counter
@@ -18,7 +19,7 @@ SEVERAL = ""
 
 
 def edges_of(model: Model, staged: Staged) -> tuple[tuple[str, str], ...]:
-    """Return names of a product and of one that reads its results and nothing else.
+    """Return names of a product and of one whose input its results are, and nothing else.
 
     Parameters
     ----------
@@ -32,9 +33,10 @@ def edges_of(model: Model, staged: Staged) -> tuple[tuple[str, str], ...]:
         return ()
     found = list[tuple[str, str]]()
     for product in staged.before:
-        read = (*product.inputs, *product.weights)
-        reader = product.gemm.name if len(read) == 1 else SEVERAL
-        found += [(name, reader) for name in read]
+        alone = len(product.inputs) == 1 and product.direct
+        reader = product.gemm.name if alone else SEVERAL
+        found += [(name, reader) for name in product.inputs]
+        found += [(name, SEVERAL) for name in product.weights]
         if product.leaves:
             found.append((product.gemm.name, SEVERAL))
     return tuple(found)
@@ -58,8 +60,14 @@ def apart_in_lists(products: Sequence[Product], layers: Iterable[LayerRun]) -> d
                 "configuration does."
             )
     convs = [product.gemm.name for product in products if product.gemm.conv is not None]
-    reads = any(set(product.inputs) & set(convs) for product in products if product.gemm.conv)
-    if reads and not any(layer.fused and "maker" in layer.fused for layer in layers):
+    after = [p for p in products if p.gemm.conv is not None and set(p.inputs) & set(convs)]
+    for product in after:
+        if not product.direct and len(product.inputs) == 1:
+            found["+".join((*product.inputs, product.gemm.name))] = (
+                "what stands between the two moves elements, joins them or leaves some out."
+            )
+    fused = any(layer.fused and "maker" in layer.fused for layer in layers)
+    if any(product.direct for product in after) and not fused:
         found.setdefault(
             "convolutions",
             "a chain is no better, or layers of attention and MLPs are fused in its place, or the "

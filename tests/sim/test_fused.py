@@ -15,7 +15,9 @@ from bitlathe.mapping.fused.kept_results import FUSIONS
 from bitlathe.mapping.mappers import ORDERS
 from bitlathe.sim.fused import chains
 from bitlathe.sim.fused.choose import NO_BETTER, choice, chosen
+from bitlathe.sim.fused.conv_chains import conv_groups
 from bitlathe.sim.fused.groups import groups_of, left_of
+from bitlathe.sim.fused.listed import edges_of
 from bitlathe.sim.run import LayerRun, Run
 from bitlathe.workloads import Gemm, load_model
 from bitlathe.workloads.traced import from_torch
@@ -273,6 +275,76 @@ def test_a_traced_network_is_fused_as_its_configuration_is() -> None:
     assert [layer.name for layer in run.layers] == ["0+2"]
     gated = bl.simulate("bitmod", from_torch(Gated(), torch.empty(64, 8)), fidelity="analytic")
     assert "which step joins the two" in gated.unfused["gate+up+down"]
+
+
+def test_what_moves_elements_between_two_layers_keeps_them_apart() -> None:
+    """Of traced networks: convolutions, an MLP, attention, whose sizes fit all the same."""
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+
+    class Net(nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self, first: Any, between: Any, last: Any) -> None:
+            super().__init__()
+            self.first, self.between, self.last = first, between, last
+
+        def forward(self, x: Any) -> Any:
+            return self.last(self.between(self.first(x)))
+
+    class Attention(nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self, between: Any) -> None:
+            super().__init__()
+            self.between = between
+
+        def forward(self, q: Any, k: Any, v: Any) -> Any:
+            return self.between(q @ k.mT) @ v
+
+    def groups(net: Any, *shape: int, inputs: int = 1) -> list[str]:
+        model = from_torch(net, *(torch.empty(*shape) for _ in range(inputs)))
+        staged, alone = model.staged(), model.each_alone()
+        assert alone is not None
+        single = alone.staged()
+        chains = [group.name for _, _, group in conv_groups(single.before, single.steps)]
+        edges = edges_of(model, staged)
+        found = groups_of(model.products(staged), model.vector_steps(staged), edges)
+        return chains + [group.name for group in found]
+
+    def convs(change: Any) -> list[str]:
+        return groups(Net(nn.Conv2d(4, 8, 1), change, nn.Conv2d(8, 4, 3, padding=1)), 1, 4, 6, 6)
+
+    def mlp(change: Any) -> list[str]:
+        return groups(Net(nn.Linear(8, 32), change, nn.Linear(32, 8)), 32, 8)
+
+    def attention(change: Any) -> list[str]:
+        return groups(Attention(change), 2, 8, 8, inputs=3)
+
+    def softmax(scores: Any) -> Any:
+        return scores.softmax(-1)
+
+    def cut(x: Any) -> Any:
+        return nn.functional.pad(x[..., 1:], (0, 1))
+
+    def turned(x: Any) -> Any:
+        return torch.cat([x[:, 1:], x[:, :1]], 1)
+
+    def each(kind: Any, act: Any, *moves: Any) -> list[list[str]]:
+        return [kind(lambda x, move=move: move(act(x))) for move in moves] + [
+            kind(lambda x, move=move: act(move(x))) for move in moves
+        ]
+
+    moves = [lambda x: x.mT, lambda x: x.roll(1, -1), lambda x: x.flip(-2), cut, turned]
+    for kind, act, name in (
+        (convs, nn.functional.relu, "first+last"),
+        (mlp, nn.functional.gelu, "first+last"),
+        (attention, softmax, "attention_qk+av"),
+    ):
+        assert each(kind, act, lambda x: x) == [[name]] * 2
+        assert each(kind, act, *moves) == [[]] * 10
+    assert attention(lambda x: x.softmax(-2)) == []
+    last = Net(nn.Conv2d(4, 8, 1), nn.Conv2d(8, 4, 1), lambda x: x.mT.relu())
+    found = from_torch(last, torch.empty(1, 4, 6, 6)).each_alone()
+    assert found is not None
+    (chain,) = conv_groups(found.staged().before, found.staged().steps)
+    assert chain[2].steps == ((), ())  # its results are moved ahead of the step
 
 
 def test_the_command_names_what_is_fused() -> None:

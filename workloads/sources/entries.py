@@ -81,8 +81,12 @@ def _sources(entry: Config, earlier: Collection[str]) -> tuple[str, ...]:
     for name in names:
         if not isinstance(name, str) or name not in earlier:
             near = nearest(str(name), earlier, limit=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise entry.error(f"'from' names {shown(name)}, not an earlier product.{hint}", "from")
+            hint = (
+                f"Did you mean {near[0]!r}?"
+                if near
+                else "Put each product behind those that it reads: no list runs in a circle."
+            )
+            raise entry.error(f"'from' names {shown(name)}, not an earlier product. {hint}", "from")
     return tuple(names)
 
 

@@ -42,6 +42,9 @@ class Origin:
         Whether a softmax lies between it and these.
     distinct : int
         Elements that are not copies of others.
+    direct : bool
+        Whether it is what the only one of its sources made, each element in its place, be it worked
+        on there: nothing moved, joined, repeated or left out any.
     """
 
     kind: int
@@ -49,6 +52,7 @@ class Origin:
     sources: frozenset[int] = frozenset()
     softmax: bool = False
     distinct: int = 0
+    direct: bool = False
 
     def of_size(self, distinct: int) -> "Origin":
         """Return the origin of a tensor of so many elements."""
@@ -59,13 +63,25 @@ class Origin:
         return replace(self, softmax=True)
 
 
-def joined(origins: Sequence[Origin]) -> Origin:
-    """Return the origin of what is computed from tensors without a product."""
+def joined(origins: Sequence[Origin], *, in_place: bool = False) -> Origin:
+    """Return the origin of what is computed from tensors without a product.
+
+    Parameters
+    ----------
+    origins : sequence of Origin
+    in_place : bool
+        Whether each element stands where those of all tensors with sources stood that it is made
+        of, of which there are no more.
+    """
+    sources = frozenset[int]().union(*(each.sources for each in origins))
     return Origin(
         kind=max((each.kind for each in origins), default=CONSTANT),
         weights=frozenset[str]().union(*(each.weights for each in origins)),
-        sources=frozenset[int]().union(*(each.sources for each in origins)),
+        sources=sources,
         softmax=any(each.softmax for each in origins),
+        direct=in_place
+        and len(sources) == 1
+        and all(each.direct for each in origins if each.sources),
     )
 
 
@@ -73,7 +89,7 @@ def joined(origins: Sequence[Origin]) -> Origin:
 class Graph:
     """The products found so far: each with the places of those that it reads."""
 
-    _found: list[tuple[Gemm, frozenset[int], frozenset[int]]] = field(default_factory=list)
+    _found: list[tuple[Gemm, Origin, Origin]] = field(default_factory=list)
     _weights: set[str] = field(default_factory=set)
     _leaving: set[int] = field(default_factory=set)
     _beside: dict[str, None] = field(default_factory=dict)
@@ -219,6 +235,8 @@ class Graph:
             reads=tuple(Tensor(read, max(1, read // rows)) for read in kept),
             writes=() if streams else (Tensor(made, max(1, made // rows), operand="input"),),
         )
+        newest = max(origins, key=lambda each: max(each.sources, default=-1))
+        step = replace(step, direct=newest.direct or not newest.sources)
         self._steps.append((step, _latest(origin)))
 
     def convolution(
@@ -262,9 +280,9 @@ class Graph:
 
     def _add(self, gemm: Gemm, moving: Origin, held: Origin) -> Origin:
         place = len(self._found)
-        self._found.append((gemm, moving.sources, held.sources))
+        self._found.append((gemm, moving, held))
         self._weights |= held.weights if gemm.stationary == "weight" else set()
-        return Origin(kind=max(moving.kind, held.kind), sources=frozenset((place,)))
+        return Origin(kind=max(moving.kind, held.kind), sources=frozenset((place,)), direct=True)
 
     def products(self, sizes: Mapping[str, int], parameters: int) -> Products:
         """Return the products in their order, those alike in repeated layers under one name.
@@ -315,9 +333,10 @@ class Graph:
         return tuple(
             Entry(
                 gemm=replace(gemm, name=name),
-                inputs=named(read),
-                operands=named(held),
+                inputs=named(read.sources),
+                operands=named(held.sources),
                 leaves=place in self._leaving,
+                direct=read.direct,
             )
             for place, (name, (gemm, read, held)) in enumerate(zip(names, self._found, strict=True))
         )

@@ -11,7 +11,7 @@ from ...datatypes.base.files import shown_path
 from ..products import Products
 from .graph import CONSTANT, INPUT, WEIGHT, Graph, Name, Origin, joined
 from .onnx_node import Node, check_order, even_padding
-from .onnx_steps import gates, is_known, work
+from .onnx_steps import gates, is_known, stays, work
 
 if TYPE_CHECKING:
     import onnx
@@ -238,7 +238,10 @@ class _Walk:
     def _passed(self, node: "onnx.NodeProto", seen: Node) -> None:
         """Note the results of a node that multiplies no matrices: they come from what it reads."""
         read = [self.origin(name) for name in node.input if name]
-        origin = joined(read)
+        in_place = all(
+            self._stays(node, seen, name) for name in node.input if self.origin(name).sources
+        )
+        origin = joined(read, in_place=in_place)
         moving = {name for name in node.input if self.origin(name).kind == INPUT}
         if node.op_type in _COUNTS or moving <= self.counted:
             self.counted.update(node.output)
@@ -251,6 +254,13 @@ class _Walk:
             if node.op_type in _VIEWS and read and read[0].distinct and name in self.origins:
                 size = self.origins[name].distinct
                 self.origins[name] = origin.of_size(min(read[0].distinct, size or read[0].distinct))
+
+    def _stays(self, node: "onnx.NodeProto", seen: Node, name: str) -> bool:
+        """Return whether a node leaves the elements of an input where they are."""
+        read, made = self._sizes(name), self._sizes(node.output[0])
+        if read is None or made is None:
+            return False
+        return stays(seen, read, made, flattens=self.opset < 13)
 
     def _step(self, node: "onnx.NodeProto", seen: Node) -> bool:
         """Note what a vector unit does of a node; return whether it is known what this is."""

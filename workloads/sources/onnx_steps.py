@@ -76,6 +76,12 @@ _GATES: Mapping[str, tuple[str, ...]] = {
 """What a recurrent layer does of each element of its state behind the products of a step."""
 
 
+_RESHAPES = frozenset(
+    ("Identity", "Reshape", "Flatten", "Unsqueeze", "Squeeze", "Cast", "Expand", "Dropout")
+)
+"""Operators whose results are their input in its order, where they have as many elements."""
+
+
 class Work(NamedTuple):
     """Operations of an operator, the elements that it works on, their rows, and its results."""
 
@@ -90,6 +96,29 @@ def is_known(operator: str) -> bool:
     """Return whether it is known here what an operator does, be it nothing."""
     tables = (_EACH, _ROWS, _SUMS, _WINDOWS, NOTHING)
     return any(operator in table for table in tables)
+
+
+def stays(node: Node, read: Shape, made: Shape, *, flattens: bool = False) -> bool:
+    """Return whether a node leaves each element in its place, or works on it there.
+
+    A softmax does: it works on rows, as a product has them.
+
+    Parameters
+    ----------
+    node : Node
+    read, made : sequence of int
+        Shapes of an input and of its results.
+    flattens : bool
+        As of `work`.
+    """
+    operator = node.node.op_type
+    if operator in _RESHAPES:
+        return math.prod(read) == math.prod(made)
+    if operator == "Softmax":
+        axis = node.value("axis", 1 if flattens else -1)
+        return bool(read) and axis in (-1, len(read) - 1)
+    each = (operator in _EACH and operator != "RotaryEmbedding") or operator in NOTHING
+    return each and tuple(read) == tuple(made)
 
 
 def gates(operator: str) -> tuple[str, ...]:

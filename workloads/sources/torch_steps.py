@@ -40,7 +40,43 @@ _WINDOWS = _POOLS | _MEANS
 _ADAPTIVE = frozenset(("_adaptive_avg_pool2d", "adaptive_max_pool2d", "_adaptive_avg_pool3d"))
 _FOLDED = frozenset(("add", "sub", "rsub", "mul", "div"))
 """Calls that a number on the other side is no work of: it is folded into what is beside."""
+_STAYING = frozenset(
+    (
+        *("view", "_unsafe_view", "_reshape_alias", "expand", "clone", "unsqueeze", "squeeze"),
+        *("alias", "detach", "_to_copy", "lift_fresh_copy", "native_dropout", "neg"),
+        *("masked_fill", "where", "tril", "triu"),
+    )
+)
+"""Calls of no work that leave each element in its place, where there are as many as before."""
 Shape = Sequence[int]
+
+
+def stays(call: str, args: Sequence[Any], read: Shape, made: Shape) -> bool:
+    """Return whether a call leaves each element in its place, or works on it there.
+
+    In the order of rows, whatever the shape of a view: a softmax works on rows, as a product has
+    them.
+
+    Parameters
+    ----------
+    call : str
+    args : sequence
+        What it was called with.
+    read, made : sequence of int
+        Shapes of an operand and of the results.
+
+    Examples
+    --------
+    >>> stays("view", (), (4, 6), (24,)), stays("relu", (), (4, 6), (4, 6)), stays("t", (), (), ())
+    (True, True, False)
+    """
+    if call in _STAYING and call not in ("masked_fill", "where"):
+        return math.prod(read) == math.prod(made)
+    if call.rstrip("_") in _STAYING or streams(call) or is_folded(call):
+        return tuple(read) == tuple(made)
+    if _ROWS.get(call) == "softmax":
+        return bool(read) and args[1] in (-1, len(read) - 1)
+    return False
 
 
 def operations_of(call: str, args: Sequence[Any], operands: int) -> tuple[str, ...]:

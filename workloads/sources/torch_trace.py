@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from ...datatypes.base.errors import BitlatheError, cut
 from ..products import Products
 from .graph import CONSTANT, INPUT, WEIGHT, Graph, Origin, joined
-from .torch_steps import is_folded, is_known, operations_of, sizes_of, streams
+from .torch_steps import is_folded, is_known, operations_of, sizes_of, stays, streams
 
 _aten = torch.ops.aten
 
@@ -230,6 +230,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.graph, self.names = graph, names
         self._origins: dict[int, Origin] = {}
         self._alive: list[torch.Tensor] = []  # so that no two tensors have one id
+        self._stored: dict[int, list[torch.Tensor]] = {}  # those that share a storage
 
     def mark(self, tensors: Iterable[Any], origin: Origin) -> None:
         """Note where tensors come from."""
@@ -237,6 +238,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if isinstance(tensor, torch.Tensor):
                 self._origins[id(tensor)] = origin.of_size(tensor.numel())
                 self._alive.append(tensor)
+                self._stored.setdefault(tensor.untyped_storage()._cdata, []).append(tensor)
 
     def origin(self, tensor: torch.Tensor) -> Origin:
         """Return where a tensor comes from; one that was not seen before is a constant."""
@@ -266,7 +268,18 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._attention(out, *args[:3], causal=_is_causal(func, args, kwargs))
         else:
             self._passed(packet, out, args, kwargs)
+            if func._schema.is_mutable:
+                self._written(out)
         return out
+
+    def _written(self, out: Any) -> None:
+        """Note that what a call wrote in place is part of all tensors that share its storage."""
+        for made in (t for t in tree_leaves(out) if isinstance(t, torch.Tensor)):
+            for other in self._stored.get(made.untyped_storage()._cdata, ()):
+                if other is not made:
+                    before = self.origin(other)
+                    both = joined([before, self.origin(made)])
+                    self._origins[id(other)] = both.of_size(before.distinct)
 
     def _passed(self, packet: Any, out: Any, args: Any, kwargs: Any) -> None:
         """Note the results of an op that is no product: they come from whatever it read."""
@@ -274,11 +287,15 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         made = [t for t in tree_leaves(out) if isinstance(t, torch.Tensor)]
         if not made:
             return
-        origin = joined([self.origin(t) for t in read])
+        shape, call = tuple(made[0].shape), packet.__name__
+        in_place = all(
+            stays(call, args, tuple(t.shape), shape) for t in read if self.origin(t).sources
+        )
+        origin = joined([self.origin(t) for t in read], in_place=in_place)
         if packet in _NOISE:  # of a dropout, which inference leaves out
             self.mark(made, Origin(kind=CONSTANT))
             return
-        known = self._step(packet.__name__, args, read, made[0])
+        known = self._step(call, args, read, made[0])
         if not known and origin.kind == INPUT and packet not in _MOVES:
             self.graph.beside(packet.__name__.strip("_"))
         if packet in _CHOSEN and read[0].dim() > 2 and self.origin(read[0]).kind == WEIGHT:

@@ -91,6 +91,9 @@ class Product:
         Instances whose results are read together; 1 elsewhere.
     leaves : bool
         Whether its results are some of the model's, whoever reads them besides.
+    direct : bool
+        Whether its input is what ``inputs`` made, each element in its place, worked on there or
+        not: nothing between them moves, joins, repeats or leaves out any.
     takes : tuple of str or None
         Names of the products, or steps of the vector unit, whose results it reads as they lie
         there. None: of ``inputs``, those whose results no step takes from memory.
@@ -102,4 +105,5 @@ class Product:
     weights: tuple[str, ...] = ()
     parts: int = 1
     leaves: bool = False
+    direct: bool = True
     takes: tuple[str, ...] | None = None

@@ -16,6 +16,7 @@ from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.workloads.order import execution_order, steps_of
 
 onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnx.reference")
 helper, FLOAT, INT8, INT64 = onnx.helper, 1, 3, 7
 
 
@@ -438,3 +439,39 @@ def test_operations_of_operators_by_hand(tmp_path, nodes, opset, expected):
     )
     steps = bl.load_model(path).shape.steps
     assert [(s.operations, s.elements, s.rows) for s in steps] == expected
+
+
+@pytest.mark.parametrize(
+    ("nodes", "direct"),
+    [
+        ([node("Relu", "p", "q")], True),
+        ([node("Identity", "p", "r"), node("Cast", "r", "q", to=FLOAT)], True),
+        ([node("Flatten", "p", "r"), node("Reshape", "r whole", "q")], True),
+        ([node("Transpose", "p", "q", perm=[0, 1, 3, 2])], False),
+        ([node("Reshape", "p turned", "r"), node("Transpose", "r", "q", perm=[0, 3, 1, 2])], False),
+        ([node("Slice", "p one four rows", "r"), node("Pad", "r edge", "q")], False),
+        ([helper.make_node("Split", ["p"], ["r", "s"], axis=1, num_outputs=2),
+          node("Concat", "s r", "q", axis=1)], False),
+        ([node("Transpose", "p", "r", perm=[0, 1, 3, 2]), node("Add", "p r", "q")], False),
+        ([node("Softmax", "p", "q")], True),
+        ([node("Softmax", "p", "q", axis=2)], False),
+    ],
+)  # fmt: skip
+def test_what_a_node_reads_is_another_s_results_in_their_places_or_not(tmp_path, nodes, direct):
+    """As onnx's own evaluator leaves numbers where they were; a softmax by its axis."""
+    says = {"whole": [1, 4, 4, 4], "turned": [1, 4, 4, 4], "one": [1], "four": [4], "rows": [2],
+            "edge": [0, 0, 0, 0, 0, 0, 1, 0]}  # fmt: skip
+    stated = [onnx.numpy_helper.from_array(np.array(v, np.int64), n) for n, v in says.items()]
+    ends = [helper.make_tensor_value_info(name, FLOAT, (1, 4, 4, 4)) for name in "pq"]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], stated)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    numbers = np.arange(1, 65, dtype=np.float32).reshape(1, 4, 4, 4)
+    (made,) = onnx.reference.ReferenceEvaluator(model).run(None, {"p": numbers})
+    assert np.array_equal(made, numbers) == (direct and nodes[0].op_type != "Softmax")
+    whole = [node("Conv", "x a", "p", "first"), *nodes, node("Conv", "q a", "y", "last")]
+    path = save(
+        tmp_path, whole, {"x": (FLOAT, [1, 4, 4, 4])}, {"y": (FLOAT, None)},
+        [weight("a", 4, 4, 1, 1), *stated], opset=18,
+    )  # fmt: skip
+    found = bl.load_model(path).shape.alone.entries
+    assert [(entry.inputs, entry.direct) for entry in found][1] == (("first",), direct)

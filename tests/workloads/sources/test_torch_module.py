@@ -333,3 +333,63 @@ def test_what_the_module_gives_back_goes_to_dram_though_a_layer_reads_it(both):
     for mapper in ("search", "whole-buffer"):
         run = bl.simulate(chip, model, fidelity="analytic", mapper=mapper, fusion=False)
         assert [layer.dram_bits["output"] > 0 for layer in run.layers] == [both, True]
+
+
+def between(change):
+    """Return the list of a module that changes the results of one product ahead of the next."""
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = torch.nn.Linear(8, 8), torch.nn.Linear(8, 8)
+
+        def forward(self, x):
+            return self.last(change(self.first(x)))
+
+    return bl.from_torch(Net(), torch.empty(8, 4, 8)).shape.alone
+
+
+def halves(y):
+    return torch.cat([y[..., 4:], y[..., :4]], -1)
+
+
+def written(y):
+    y[:, 1:3].zero_()
+    return y
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda y: y.flatten().view(8, 4, 8),
+        lambda y: y.clone().unsqueeze(0).squeeze(0).double().float(),
+        lambda y: torch.nn.functional.dropout(y, training=False).contiguous().relu_(),
+        lambda y: y.expand(8, 4, 8).reshape(4, 8, 8).add(1).view(8, 4, 8).sub(1),
+        lambda y: y.transpose(0, 2),
+        lambda y: y.permute(1, 0, 2).reshape(8, 4, 8),
+        lambda y: y.reshape(8, 8, 4).mT.reshape(8, 4, 8).relu(),
+        lambda y: y.roll(1, 1),
+        lambda y: y.flip(0),
+        lambda y: torch.nn.functional.pad(y[:, 1:], (0, 0, 0, 1)),
+        halves,
+        written,
+        lambda y: torch.cat([y.relu(), y.relu()])[4:12],
+        lambda y: y + y.roll(2, 0),
+        lambda y: y * y.mean(-1, keepdim=True),
+        lambda y: y[:1].expand(8, 4, 8) * 2,
+    ],
+)
+def test_what_a_product_reads_is_another_s_results_in_their_places_or_not(change):
+    """As the same calls leave numbers where they were, or do not."""
+    numbers = torch.arange(1.0, 257.0).view(8, 4, 8)
+    stay = torch.equal(change(numbers.clone()).flatten(), numbers.flatten())
+    last = between(change).entries[1]
+    assert last.inputs == ("first",)
+    assert last.direct == stay
+
+
+@pytest.mark.parametrize(("axis", "direct"), [(-1, True), (2, True), (1, False), (-2, False)])
+def test_a_softmax_of_rows_leaves_results_in_their_places(axis, direct):
+    found = between(lambda y: y.softmax(axis))
+    assert [entry.direct for entry in found.entries] == [False, direct]
+    assert not between(lambda y: y.mT.relu().mT).steps[0].direct
