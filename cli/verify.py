@@ -51,9 +51,9 @@ def rtl(
     sides = None if pes is None else _sides(pes)
     written, folders = [], {}
     chip = load_arch(arch, chip_settings(settings))
-    dataflow = next((flow for flow in chip.array.dataflows if flow in DATAFLOWS), DATAFLOWS[0])
-    if chip.pe.kind == FpMacPE.kind:
-        dataflow = "os"
+    flows = chip.array.dataflows
+    generated = ("os",) if chip.pe.kind == FpMacPE.kind else DATAFLOWS
+    dataflow = next((flow for flow in flows if flow in generated), flows[0])  # else refused
     for name, pe, weight in subjects_of(chip):
         if sides is None:
             texts = files_of(pe_design(pe, weight), pe_case(pe, weight, rows, seed))
@@ -65,7 +65,7 @@ def rtl(
         written.append({"name": name, "folder": str(folder), "files": sorted(texts)})
     for folder, texts in folders.items():  # nothing is written where one has no hardware
         write_files(folder, texts)
-    others = [flow for flow in chip.array.dataflows if flow != dataflow]
+    others = [flow for flow in flows if flow != dataflow]
     if sides is not None and chip.array.kind == "systolic" and others:
         click.echo(
             f"The array that is written has dataflow {dataflow}; {', '.join(others)} is of another "

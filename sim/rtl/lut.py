@@ -49,13 +49,19 @@ def _load(net: Netlist, name: str, when: str, after: Number) -> None:
 
 
 def _check_table(pe: LutPE) -> None:
-    """Check that the entries of a table are rounded to its format.
+    """Check that a table has hardware, and that its entries are rounded to its format.
 
     Raises
     ------
     BitlatheError
-        A table of one input in a format that does not hold every FP16 number: nothing rounds it.
+        Tables of scaled inputs, of which a chunk has one a plane; a table of one input in a format
+        that does not hold every FP16 number: nothing rounds it.
     """
+    if pe.scale_inputs:
+        raise BitlatheError(
+            "pe.scale_inputs: no hardware is generated that scales inputs before a table, so "
+            "synthesis does not price it; scale_inputs: false, or a component is right"
+        )
     entry, leaf = float_format(pe.table), float_format("fp16")
     narrow = entry.significand_bits < leaf.significand_bits
     if pe.inputs == 1 and (narrow or entry.lowest_exponent > leaf.lowest_exponent):
@@ -161,7 +167,7 @@ def lut_design(pe: LutPE) -> Design:
     Raises
     ------
     BitlatheError
-        A table of one input in a format that does not hold every FP16 number: nothing rounds it.
+        What `_check_table` refuses: scaled inputs, entries that nothing rounds.
     """
     _check_table(pe)
     n, table, out = pe.inputs, pe.table, pe.accumulator
@@ -224,14 +230,9 @@ def lut_parts(pe: LutPE) -> tuple[Design, Design]:
     Raises
     ------
     BitlatheError
-        As `lut_design`; tables of scaled inputs, of which a chunk has one a plane.
+        As `lut_design`.
     """
     _check_table(pe)
-    if pe.scale_inputs:
-        raise BitlatheError(
-            "pe.scale_inputs: no hardware is generated that scales inputs before a table, so "
-            "synthesis does not price it; scale_inputs: false, or a component is right"
-        )
     n, count = pe.inputs, 1 << pe.inputs
     word_bits, sum_bits = FLOAT_BITS[pe.table] + 2, FLOAT_BITS[pe.accumulator]
     net = Netlist()

@@ -7,6 +7,7 @@ together without registers at their borders; with them, the sheet's other column
 fitted. The constant of energy is that of the four with them, as the sheet's power is.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import NamedTuple
@@ -120,9 +121,22 @@ class Calibration:
         return {b.name: b.pj / self.pj_per_pj / b.published_pj - 1 for b in self.blocks}
 
 
-def published_design(top: str, *, held: bool = False) -> Design:
-    """Return one of the published blocks, with registers at its border where ``held``."""
+def published_design(
+    top: str, *, held: bool = False, changed: Mapping[str, int] | None = None
+) -> Design:
+    """Return one of the published blocks, with registers at its border where ``held``.
+
+    Parameters
+    ----------
+    top : str
+        Key of `PUBLISHED`.
+    held : bool
+    changed : dict of str to int, optional
+        What the published block lacks: ``CLEARS`` and ``SHIFT_SUM`` of 1.
+    """
     text = (files(__package__) / "library" / "published_blocks.v").read_text(encoding="utf-8")
+    for name, value in (changed or {}).items():
+        text = text.replace(f"parameter {name} = 0", f"parameter {name} = {value}")
     inputs = {"clear": 1, "enable": 1} | PUBLISHED[top].inputs
     return Design(
         top=f"{top}_held" if held else top,

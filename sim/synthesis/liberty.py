@@ -101,9 +101,12 @@ class Library:
             It has none.
         """
         found = [c for c in self.cells.values() if [p.function for p in c.outputs] and
-                 len(c.pins) == 2 and (c.outputs[0].function or ("",))[0] == "not"]  # fmt: skip
+                 len(c.pins) == 2 and (c.outputs[0].function or ("",))[0] == "not" and c.area and
+                 any(not pin.output and pin.capacitance for pin in c.pins.values())]  # fmt: skip
         if not found:
-            raise BitlatheError(f"{shown_path(self.path)}: no inverter among its cells")
+            raise BitlatheError(
+                f"{self.name}: no inverter with an area and a capacitance among its cells"
+            )
         return min(found, key=lambda cell: cell.area)
 
     @property
@@ -116,9 +119,9 @@ class Library:
             It has none.
         """
         found = [c for c in self.cells.values() if c.next_state is not None and
-                 sum(not pin.output for pin in c.pins.values()) == 2]  # fmt: skip
+                 sum(not pin.output for pin in c.pins.values()) == 2 and c.area]  # fmt: skip
         if not found:
-            raise BitlatheError(f"{shown_path(self.path)}: no D flip-flop among its cells")
+            raise BitlatheError(f"{self.name}: no D flip-flop with an area among its cells")
         return min(found, key=lambda cell: cell.area)
 
     @property
@@ -161,6 +164,20 @@ def _axes(group: Group, templates: dict[str, Group]) -> Table:
     return Table(axes[1], axes[0], values.T)
 
 
+def _table(group: Group, templates: dict[str, Group]) -> Table:
+    """Return a table group, or raise what is wrong with it."""
+    try:
+        found = _axes(group, templates)
+    except ValueError:
+        raise BitlatheError(
+            f"{group.place}: its indices and values are no table of numbers; one value for each "
+            "pair of the indices is right"
+        ) from None
+    if not all(np.isfinite(each).all() for each in (found.loads, found.slews, found.values)):
+        raise BitlatheError(f"{group.place}: a value is not finite")
+    return found
+
+
 def _mean(tables: list[Table]) -> Table:
     """Return the mean of tables, on the axes of the first."""
     first = tables[0]
@@ -189,7 +206,7 @@ def _pin(group: Group, templates: dict[str, Group], scale: tuple[float, float]) 
         for kind, names in KINDS.items():
             for table in part.groups:
                 if table.kind in names:
-                    one = _axes(table, templates)
+                    one = _table(table, templates)
                     unit = to_pf if kind == "energy" else to_ns
                     # constraints have slews of clock and data as axes
                     loads = one.loads * (to_ns if kind == "setup" else to_pf)
@@ -197,10 +214,10 @@ def _pin(group: Group, templates: dict[str, Group], scale: tuple[float, float]) 
                     found.setdefault(kind, []).append(made)
     function = group.text("function")
     return Pin(
-        name=group.arguments[0],
+        name=group.name,
         output=group.text("direction") == "output",
         capacitance=group.number("capacitance") * to_pf,
-        function=parse_function(function) if function else None,
+        function=_function(function, group) if function else None,
         tables={kind: _mean(tables) for kind, tables in found.items()},
     )
 
@@ -210,8 +227,18 @@ def _unit(group: Group, key: str, otherwise: str, base: dict[str, float]) -> flo
     text = "".join(group.values.get(key, (otherwise,))).lower()
     match = re.fullmatch(r"([\d.e+-]*?)\s*([a-z]+)", text)
     if match is None or match.group(2) not in base:
-        raise BitlatheError(f"{key}: {text!r}; one of {', '.join(base)} is right")
+        raise BitlatheError(
+            f"{group.place}: {key}: {text!r}; a number of one of {', '.join(base)} is right"
+        )
     return float(match.group(1) or 1) * base[match.group(2)]
+
+
+def _function(text: str, group: Group) -> Tree:
+    """Return a function of pins that a group has, or raise what is wrong with it."""
+    try:
+        return parse_function(text)
+    except BitlatheError as problem:
+        raise BitlatheError(f"{group.place}: {problem}") from None
 
 
 def _cell(group: Group, templates: dict[str, Group], scale: tuple[float, float]) -> Cell:
@@ -221,12 +248,12 @@ def _cell(group: Group, templates: dict[str, Group], scale: tuple[float, float])
     plain = ff is not None and re.fullmatch(r"\(?\w+\)?", clock) is not None
     plain = plain and not {"clear", "preset"} & set(ff.values if ff else ())
     return Cell(
-        name=group.arguments[0],
+        name=group.name,
         area=group.number("area"),
         leakage=group.number("cell_leakage_power"),
         pins={pin.name: pin for pin in pins},
         state=ff.arguments if ff and plain else (),
-        next_state=parse_function(ff.text("next_state")) if ff and plain else None,
+        next_state=_function(ff.text("next_state"), ff) if ff and plain else None,
         clock=clock.strip("()"),
     )
 

@@ -3,6 +3,7 @@
 Liberty User Guides and Reference Manual Suite, volume 1 (Synopsys, 2017).
 """
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,10 +16,11 @@ NO_TEXT = re.compile(r"/\*.*?\*/|//[^\n]*|\\\s*\n", re.S)
 
 @dataclass(slots=True)
 class Group:
-    """A group of a file: ``kind (arguments) { ... }``."""
+    """A group of a file: ``kind (arguments) { ... }``, and the line where it begins."""
 
     kind: str
     arguments: tuple[str, ...]
+    line: int = 1
     values: dict[str, tuple[str, ...]] = field(default_factory=dict)
     groups: list["Group"] = field(default_factory=list)
 
@@ -30,8 +32,26 @@ class Group:
         """Return a simple attribute."""
         return self.values.get(key, (otherwise,))[0]
 
+    @property
+    def name(self) -> str:
+        """Its first argument.
+
+        Raises
+        ------
+        BitlatheError
+            It has none.
+        """
+        if not self.arguments:
+            raise BitlatheError(f"{self.place}: a name in the parentheses is missing")
+        return self.arguments[0]
+
+    @property
+    def place(self) -> str:
+        """The line where it begins, and its name, for errors."""
+        return f"line {self.line}, {self.kind} ({', '.join(self.arguments)})"
+
     def number(self, key: str, otherwise: float = 0.0) -> float:
-        """Return a number.
+        """Return a number that is not negative.
 
         Raises
         ------
@@ -40,19 +60,28 @@ class Group:
         """
         text = self.text(key, str(otherwise))
         try:
-            return float(text)
+            found = float(text)
         except ValueError:
-            where = f"{self.kind} ({', '.join(self.arguments)})"
-            raise BitlatheError(f"{where}: {key} is {text!r}; a number is right") from None
+            found = math.nan
+        if not 0 <= found < math.inf:
+            raise BitlatheError(
+                f"{self.place}: {key} is {text!r}; a number that is not negative is right"
+            )
+        return found
 
 
 class _Reader:
     """Reads tokens into groups; the innermost open one is last on the stack."""
 
-    def __init__(self, tokens: list[str]) -> None:
-        self.tokens, self.at = tokens, 0
+    def __init__(self, tokens: list[str], lines: list[int]) -> None:
+        self.tokens, self.lines, self.at = tokens, lines, 0
         self.top = Group("file", ())
         self.stack, self.words = [self.top], list[str]()
+
+    @property
+    def line(self) -> int:
+        """The line of the token that was read last."""
+        return self.lines[self.at - 1]
 
     def read(self) -> None:
         """Read all tokens."""
@@ -66,19 +95,24 @@ class _Reader:
             elif token not in (";", ",", "{", ")"):
                 self.words.append(token)
         if len(self.stack) > 1:
-            raise ValueError(f"group {self.stack[-1].kind!r} does not end")
+            open_one = self.stack[-1]
+            raise ValueError(f"group {open_one.kind!r} of line {open_one.line} does not end")
 
     def _arguments(self) -> None:
         """Read what stands in parentheses: of a group, or a complex attribute."""
         if not self.words:
-            raise ValueError("'(' without a name before it")
-        if ")" not in self.tokens[self.at :]:
-            raise ValueError(f"'(' after {self.words[-1]!r} does not end")
-        end = self.tokens.index(")", self.at)
+            raise ValueError(f"line {self.line}: '(' without a name before it")
+        try:
+            end = self.tokens.index(")", self.at)
+        except ValueError:
+            raise ValueError(
+                f"line {self.line}: '(' after {self.words[-1]!r} does not end"
+            ) from None
+        line = self.line
         inside = tuple(t for t in self.tokens[self.at : end] if t != ",")
         self.at = end + 1
         if self.tokens[self.at : self.at + 1] == ["{"]:
-            group = Group(self.words[-1], inside)
+            group = Group(self.words[-1], inside, line)
             self.stack[-1].groups.append(group)
             self.stack.append(group)
             self.at += 1
@@ -96,7 +130,7 @@ class _Reader:
 
     def _end(self) -> None:
         if len(self.stack) == 1:
-            raise ValueError("a '}' too many")
+            raise ValueError(f"line {self.line}: a '}}' too many")
         self.stack.pop()
 
 
@@ -108,8 +142,14 @@ def parse_group(text: str) -> Group:
     ValueError
         What is wrong with it.
     """
-    found = TOKENS.finditer(NO_TEXT.sub(" ", text))
-    reader = _Reader([m.group() if m.group(1) is None else m.group(1) for m in found])
+    plain = NO_TEXT.sub(lambda found: " " + "\n" * found.group().count("\n"), text)
+    tokens, lines, line, end = list[str](), list[int](), 1, 0
+    for found in TOKENS.finditer(plain):
+        line += plain.count("\n", end, found.start())
+        end = found.start()
+        tokens.append(found.group() if found.group(1) is None else found.group(1))
+        lines.append(line)
+    reader = _Reader(tokens, lines)
     reader.read()
     libraries = list(reader.top.named("library"))
     if len(libraries) != 1:

@@ -168,8 +168,11 @@ module published_accumulate #(
 endmodule
 
 // A step of the rescale unit: twice what there is, plus the mantissa if the bit is one; the
-// exponent and the sign pass by. The product is cleared by a reset only, as published.
-module published_rescale (
+// exponent and the sign pass by. The start of the published unit does not clear the product, which
+// is therefore kept as it is here; CLEARS adds the clear that a working unit needs.
+module published_rescale #(
+    parameter CLEARS = 0
+) (
     input  wire               clk,
     input  wire               clear,
     input  wire               enable,
@@ -184,11 +187,12 @@ module published_rescale (
     output reg                product_negative
 );
     wire signed [14:0] step = mantissa & {15{scale_bit}};
+    wire cleared = CLEARS && clear;
     always @(posedge clk)
-        if (clear) product <= 21'd0;
+        if (cleared) product <= 21'd0;
         else if (enable) product <= (product <<< 1) + step;
     always @(posedge clk)
-        if (clear) {product_exponent, product_negative} <= 7'd0;
+        if (cleared) {product_exponent, product_negative} <= 7'd0;
         else if (start) {product_exponent, product_negative} <= {exponent, negative ^ scale_sign};
 endmodule
 

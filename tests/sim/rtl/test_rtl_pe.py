@@ -86,7 +86,7 @@ def test_what_has_no_hardware_is_refused() -> None:
     with pytest.raises(BitlatheError, match=r"pe\.table: .* table of 1 input in bf16"):
         pe_design(LutPE(inputs=1, table="bf16"), "bcq4")
     with pytest.raises(BitlatheError, match=r"pe\.scale_inputs: .* scales inputs before a table"):
-        lut_parts(LutPE(scale_inputs=True))
+        pe_design(LutPE(scale_inputs=True), "bcq4")
     with pytest.raises(BitlatheError, match=r"pe\.split_bits is 1: .* these have 256"):
         pe_design(IntMacPE(split_bits=1, weight_bits=16, activation_bits=16))
     with pytest.raises(BitlatheError, match=r"pe\.weight_bits is 2: .* integers of 4 bits"):

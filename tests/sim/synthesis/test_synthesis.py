@@ -67,7 +67,7 @@ def test_gates_give_every_bit_and_clock(name: str) -> None:
 
 @needs_gates
 def test_published_blocks_fit_one_constant() -> None:
-    """Area of the authors' four blocks, within 11 %; with registers at borders, which fit nothing.
+    """Area of the authors' four blocks within -6 and +4 %; with registers at borders, not fitted.
 
     The sheet's registers: 22 and 28 inside accumulate and dequantize, 70, 93, 26 and 24 at borders.
     """
@@ -84,8 +84,15 @@ def test_published_blocks_fit_one_constant() -> None:
     constant = sum(each.area(library) for each in plain.values()) / sheet
     assert constant == pytest.approx(shipped()[0].units_per_um2, rel=1e-5)
     for top, each in PUBLISHED.items():
-        assert plain[top].area(library) / constant == pytest.approx(each.um2, rel=0.11)
-        assert held[top].area(library) / constant == pytest.approx(each.held_um2, rel=0.08)
+        assert -0.06 < plain[top].area(library) / constant / each.um2 - 1 < 0.042
+        assert held[top].area(library) / constant == pytest.approx(each.held_um2, rel=0.081)
+    # the published start of the rescale unit clears nothing; a clear costs a tenth at most
+    cleared = published_design("published_rescale", changed={"CLEARS": 1})
+    ratio = synthesize(cleared, library).area(library) / plain["published_rescale"].area(library)
+    assert 1.02 < ratio < 1.1
+    lacking = published_design("published_accumulate", changed={"SHIFT_SUM": 1})
+    more = synthesize(lacking, library).area(library) - plain["published_accumulate"].area(library)
+    assert more / constant == pytest.approx(84.8, abs=0.1)
 
 
 @pytest.mark.slow

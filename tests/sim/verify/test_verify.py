@@ -1,13 +1,14 @@
 """`bitlathe verify`: every rung agrees, and a disagreement is seen and ends with status 1."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bitlathe.arch import load_arch
+from bitlathe.arch import arch_names, load_arch
 from bitlathe.arch.pe import AntPE, BitSerialPE, FpMacPE, IntMacPE, LutPE, OlivePE
 from bitlathe.cli import main
 from bitlathe.datatypes.base.errors import BitlatheError
@@ -128,6 +129,35 @@ def test_what_is_written_passes_in_another_simulator(tmp_path: Path) -> None:
         assert run_iverilog(Path(said["folder"])).agree
 
 
+def _written(row: str) -> dict[str, tuple[str, str]]:
+    """Return chips of a table's row, each with what is said of its PE and of its array."""
+    chips, pe, array = row.strip("| ").split(" | ")
+    return dict.fromkeys(re.findall(r"`([^`]+)`", chips), (pe, array))
+
+
+def test_the_page_says_what_is_written_of_every_chip(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "verify.md").read_text(encoding="utf-8")
+    table = page.split("| chips | PE | array |\n|---|---|---|\n")[1].split("\n\n")[0]
+    said: dict[str, tuple[str, str]] = {}
+    for row in table.splitlines():
+        found = _written(row)
+        assert not found.keys() & said.keys()
+        said |= found
+    assert said.keys() == set(arch_names())
+    for number, (chip, cells) in enumerate(said.items()):
+        for cell, more in zip(cells, ((), ("--pes", "1x1")), strict=True):
+            out = tmp_path / f"{number}{len(more)}"
+            command = ["rtl", "--arch", chip, "--rows", "1", "--out", str(out), *more]
+            done = CliRunner().invoke(main, command)
+            (name, *_) = re.findall(r"`([^`]+)`", cell)
+            if cell.startswith("refused, "):
+                assert (done.exit_code, out.exists()) == (2, False), chip
+                assert re.match(rf"Error: {re.escape(name)}(:| is )", done.stderr), done.stderr
+            else:
+                assert done.exit_code == 0, done.output
+                assert all((each / f"{name}.v").is_file() for each in out.iterdir()), chip
+
+
 def test_an_array_of_another_dataflow_than_the_chips_is_said_to_be_one(tmp_path: Path) -> None:
     command = ["rtl", "--rows", "3", "--pes", "1x1", "--out", str(tmp_path / "out"), "--arch"]
     done = CliRunner().invoke(main, [*command, "gemmini-like"])
@@ -135,6 +165,12 @@ def test_an_array_of_another_dataflow_than_the_chips_is_said_to_be_one(tmp_path:
     assert (tmp_path / "out" / "int_mac" / "stationary_array.v").is_file()
     done = CliRunner().invoke(main, [*command, "bitmod"])
     assert (done.exit_code, done.stderr) == (0, "")
+    for chip, why in (
+        (["gemmini-like", "--set", "array.dataflow=is"], "array.dataflow 'is': systolic arrays are"),
+        (["fp16", "--set", "array.kind=systolic", "--set", "array.dataflow=ws"], "pe.kind: no weight"),
+    ):
+        done = CliRunner().invoke(main, [*command, *chip])
+        assert (done.exit_code, done.stderr.startswith(f"Error: {why}")) == (2, True), done.stderr
 
 
 def test_no_folder_is_written_where_one_cannot_be(
