@@ -60,10 +60,16 @@ def test_what_is_no_function_is_refused(text: str) -> None:
         (TINY + "}", "a '}' too many"),
         (TINY.replace('"!A"', '"A"'), "no inverter"),
         (TINY.replace("ff (IQ, IQN)", "latch (IQ, IQN)"), "no D flip-flop"),
-        (TINY.replace("area : 3", "area : big"), r"line \d+, cell \(\w+\): area is 'big'; a number"),
+        (
+            TINY.replace("area : 3", "area : big"),
+            r"line \d+, cell \(\w+\): area is 'big'; a number",
+        ),
         (TINY.replace("area : 3", "area : -3"), "area is '-3'; a number that is not negative"),
         (TINY.replace("area : ", "no_area : "), "no inverter with an area"),
-        (TINY.replace('"1, 1", "5, 5"', '"1, 1"'), r"line \d+, \w+ \(\w+\): its indices and values"),
+        (
+            TINY.replace('"1, 1", "5, 5"', '"1, 1"'),
+            r"line \d+, \w+ \(\w+\): its indices and values",
+        ),
         (TINY.replace('"1, 1", "5, 5"', '"1, 1", "5, nan"'), "a value is not finite"),
         (TINY.replace('"!A"', '"(!A"'), r"line \d+, pin \(Y\): function '\(!A': a '\)' is missing"),
         (TINY.replace("pin (A)", "pin ()", 1), r"line \d+, pin \(\): a name"),

@@ -166,8 +166,14 @@ def test_an_array_of_another_dataflow_than_the_chips_is_said_to_be_one(tmp_path:
     done = CliRunner().invoke(main, [*command, "bitmod"])
     assert (done.exit_code, done.stderr) == (0, "")
     for chip, why in (
-        (["gemmini-like", "--set", "array.dataflow=is"], "array.dataflow 'is': systolic arrays are"),
-        (["fp16", "--set", "array.kind=systolic", "--set", "array.dataflow=ws"], "pe.kind: no weight"),
+        (
+            ["gemmini-like", "--set", "array.dataflow=is"],
+            "array.dataflow 'is': systolic arrays are",
+        ),
+        (
+            ["fp16", "--set", "array.kind=systolic", "--set", "array.dataflow=ws"],
+            "pe.kind: no weight",
+        ),
     ):
         done = CliRunner().invoke(main, [*command, *chip])
         assert (done.exit_code, done.stderr.startswith(f"Error: {why}")) == (2, True), done.stderr
