@@ -267,6 +267,8 @@ def _served(run: "Run") -> str:
     words = [f"{run.power_w:.3g} W", f"{100 * run.utilization:.1f} % of the array's MACs (MFU)"]
     if run.tokens_per_second is not None and run.energy_per_token_pj is not None:
         millijoules = run.energy_per_token_pj / 1e9
+        if run.time_to_first_token_s is not None:
+            words = [f"first token after {run.time_to_first_token_s * 1e3:,.3f} ms", *words]
         words = [f"{run.tokens_per_second:,.4g} tokens/s", f"{millijoules:,.4g} mJ a token", *words]
     return ", ".join(words)
 

@@ -11,7 +11,7 @@ from ..datatypes.base.errors import BitlatheError
 from ..datatypes.schemes.granularity import Granularity
 from ..workloads.gemm import ROUTERS, Gemm, Role
 from ..workloads.model import Model
-from ..workloads.transformer import Staged, Transformer
+from ..workloads.transformer import Staged
 from .layer_bits import LayerBits
 
 FORMAT_KINDS: Mapping[Role, str] = {
@@ -135,7 +135,7 @@ def calibrated_caches(arch: Arch, model: Model, staged: Staged, *, grows: bool) 
     BitlatheError
         If the chip does not say so.
     """
-    if not grows and not (isinstance(model.shape, Transformer) and model.has_decode):
+    if not grows and not model.generates:
         return ()
     found: dict[str, None] = {}
     for gemm in replace(staged, source=None).gemms():

@@ -132,6 +132,7 @@ class Run:
     ran at once: then the context is the longest in view, the batch all sequences. ``tokens`` are
     those that were computed, of all sequences; None for models of images and lists of products.
     ``idle_rules`` are the chip's ``formats.rules`` that name products of which the run has none.
+    ``first_token``: whether it ends with the first token of an answer, as a prefill does.
     ``calibrated``: what a growing K/V cache stores with scales that are known beforehand.
     ``unfused``: why groups that could run as one are apart, by their names (`sim.fused`).
     ``no_search`` is why mapper ``auto`` took a rule, where it did.
@@ -157,6 +158,7 @@ class Run:
     unfused: Mapping[str, str] = field(default_factory=dict)
     step: Mapping[str, Any] | None = None
     tokens: int | None = None
+    first_token: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     formats: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     required_bits_per_clock: float | None = None
@@ -180,6 +182,19 @@ class Run:
     def energy_per_token_pj(self) -> float | None:
         """Energy of a token computed; None where there are none."""
         return None if self.tokens is None else self.energy_pj["total"] / self.tokens
+
+    @property
+    def time_to_first_token_s(self) -> float | None:
+        """Time from a prompt to the first token of its answer; None where the run makes none.
+
+        That of a prefill, towers of images and sounds not included (`sim.request`).
+        """
+        return self.seconds if self.first_token else None
+
+    @property
+    def model_flops_utilization(self) -> float | None:
+        """`utilization` of a model that computes tokens, under its name in serving."""
+        return None if self.tokens is None else self.utilization
 
     @property
     def power_w(self) -> float:
@@ -294,7 +309,9 @@ class Run:
         found = {
             "tokens": self.tokens,
             "tokens_per_second": self.tokens_per_second,
+            "time_to_first_token_s": self.time_to_first_token_s,
             "energy_per_token_pj": self.energy_per_token_pj,
+            "model_flops_utilization": self.model_flops_utilization,
         }
         return {name: value for name, value in found.items() if value is not None}
 

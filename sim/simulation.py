@@ -187,6 +187,7 @@ def simulate(
         logits=logits,
         step=_told(served, network) if served else None,
         tokens=served.forward.rows if served else network.tokens_of(phase, context, batch),
+        first_token=not served and phase == "prefill" and network.generates,
         unpriced=resolved.pe.unpriced,
         uncounted=tuple(dict.fromkeys((*left_out, *network.beside))),
         settings=given.settings,

@@ -109,6 +109,11 @@ class Model:
         return self.kind in GENERATING
 
     @property
+    def generates(self) -> bool:
+        """Whether the model makes tokens one by one behind a prompt."""
+        return isinstance(self.shape, Transformer) and self.has_decode
+
+    @property
     def beside(self) -> tuple[str, ...]:
         """Operations of a graph that work between its products and are asked of no unit."""
         return self.shape.beside if isinstance(self.shape, Products) else ()

@@ -27,7 +27,9 @@ RESULT_COLUMNS = (
     "power_w",
     "edp_pj_s",
     "tokens_per_second",
+    "time_to_first_token_s",
     "energy_per_token_pj",
+    "model_flops_utilization",
     *(f"area_um2.{part}" for part in _AREA),
     "dram_bits.total",
     "dram_bits.weight",
@@ -53,8 +55,8 @@ def result_row(run: Run, chip: Arch) -> dict[str, Any]:
     ``scheme.KIND`` is the weight format of each kind of layer that the model has, as resolved, and
     of linear layers in any case.
     ``dram_gb_per_s`` is the peak bandwidth of the chip's DRAM, ``weight_bits`` the stored bits of
-    one weight of a linear layer of 4,096 inputs, ``edp_pj_s`` energy times time; what is told of a
-    token is None where a model has none.
+    one weight of a linear layer of 4,096 inputs, ``edp_pj_s`` energy times time; what is told of
+    tokens is None where a model has none.
     """
     layers = run.layers
     seconds, energy = run.seconds, run.energy_pj
@@ -78,7 +80,9 @@ def result_row(run: Run, chip: Arch) -> dict[str, Any]:
         "power_w": run.power_w,
         "edp_pj_s": energy["total"] * seconds,
         "tokens_per_second": run.tokens_per_second,
+        "time_to_first_token_s": run.time_to_first_token_s,
         "energy_per_token_pj": run.energy_per_token_pj,
+        "model_flops_utilization": run.model_flops_utilization,
         "dram_bits.total": sum(dram.values()),
         **{f"dram_bits.{part}": value for part, value in dram.items()},
         **chip_row(chip, run.area_um2),

@@ -36,7 +36,7 @@ function breakdown(i, spec) {
 function details(i) {
   const place = document.getElementById("details");
   const values = CHOICES.filter((c) => says(c, i) && c.name !== "scheme.linear");
-  const main = ["seconds", "utilization", "power_w", "edp_pj_s", "tokens_per_second", "energy_per_token_pj", "dram_gb_per_s", "weight_bits"].map((n) => BY_NAME.get(n)).filter(Boolean);
+  const main = ["seconds", "utilization", "power_w", "edp_pj_s", "tokens_per_second", "time_to_first_token_s", "energy_per_token_pj", "model_flops_utilization", "dram_gb_per_s", "weight_bits"].map((n) => BY_NAME.get(n)).filter(Boolean);
   const item = (c) => make("div", {}, make("dt", {}, c.label), make("dd", {}, c.numeric && c.unit ? `${c.show(i)} ${c.unit}` : c.show(i)));
   place.replaceChildren(
     make("dl", {}, values.map(item), main.filter((c) => c.at(i) !== null).map(item), ACCURACY.filter((c) => c.at(i) !== null).map(item)),

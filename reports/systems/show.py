@@ -54,6 +54,15 @@ def _lines(run: SystemRun) -> list[str]:
         f"steps follow each other every {run.interval_cycles:,} clocks: "
         f"{run.tokens_per_second:,.1f} tokens/s",
     ]
+    first = run.time_to_first_token_s
+    served = [] if first is None else [f"first tokens after {first * 1e3:,.3f} ms"]
+    served.append(f"{run.energy_per_token_pj / 1e9:,.4g} mJ a token")
+    served.append(f"{100 * run.model_flops_utilization:.1f} % of the arrays' MACs (MFU)")
+    lines.append(", ".join(served))
+    if run.binds:
+        whole = run.cycles * run.chips
+        shown = ", ".join(f"{at} {100 * n / whole:.1f} %" for at, n in run.binds.items())
+        lines.append(f"bound by (share of all chips' clocks): {shown}")
     if len(run.stage_cycles) > 1:
         shown = ", ".join(f"{clocks:,}" for clocks in run.stage_cycles)
         lines.append(f"stages (clocks): {shown}; bubble {100 * run.bubble:.1f} %")

@@ -141,6 +141,8 @@ class SystemRun:
         Clocks in which each stage computes and exchanges in a step; of the slowest copy.
     tokens : int
         New tokens (images) of a step.
+    first_token : bool
+        As in `sim.run.Run`.
     shares : tuple of ShareRun
     collectives : tuple of CollectiveRun
     idle_pj : mapping of str to float
@@ -170,6 +172,7 @@ class SystemRun:
     interval_cycles: int
     stage_cycles: tuple[int, ...]
     tokens: int
+    first_token: bool
     shares: tuple[ShareRun, ...]
     collectives: tuple[CollectiveRun, ...]
     idle_pj: Mapping[str, float]
@@ -187,6 +190,39 @@ class SystemRun:
     def tokens_per_second(self) -> float:
         """New tokens (images) of all chips in a second, steps following as closely as they can."""
         return self.tokens / (self.interval_cycles / (self.clock_ghz * 1e9))
+
+    @property
+    def time_to_first_token_s(self) -> float | None:
+        """Time until the last sequence has its first token; None where the run makes none."""
+        return self.seconds if self.first_token else None
+
+    @property
+    def energy_per_token_pj(self) -> float:
+        """Energy of a new token (image), of all chips."""
+        return self.energy_pj["total"] / self.tokens
+
+    @property
+    def model_flops_utilization(self) -> float:
+        """Multiply-accumulates over those that all arrays could do in a step.
+
+        What several chips compute alike counts as often.
+        """
+        busy = math.fsum(
+            run.utilization * run.cycles * times * each.chips
+            for each in self.shares
+            for run, times in each.runs
+        )
+        return busy / (self.cycles * self.chips)
+
+    @cached_property
+    def binds(self) -> dict[str, int]:
+        """Clocks of all chips by what binds their layers, the most first; none while they wait."""
+        total: dict[str, int] = {}
+        for each in self.shares:
+            for run, times in each.runs:
+                for at, clocks in run.binds.items():
+                    total[at] = total.get(at, 0) + clocks * times * each.chips
+        return dict(sorted(total.items(), key=lambda item: -item[1]))
 
     @property
     def bubble(self) -> float:
@@ -228,6 +264,9 @@ class SystemRun:
             **_plain(self, ("clock_ghz", "chips")),
             "parallel": dict(self.parallel),
             **_plain(self, ("cycles", "seconds", "interval_cycles", "tokens_per_second")),
+            **({"time_to_first_token_s": self.seconds} if self.first_token else {}),
+            **_plain(self, ("energy_per_token_pj", "model_flops_utilization")),
+            **({"binds": self.binds} if self.binds else {}),
             "stage_cycles": list(self.stage_cycles),
             **_plain(self, ("tokens", "bubble", "link_bits", "energy_pj")),
             "idle_pj": dict(self.idle_pj),

@@ -96,6 +96,7 @@ def simulate_system(
         interval_cycles=max(copy.interval_cycles for copy in copies),
         stage_cycles=slowest.stage_cycles,
         tokens=sum(copy.tokens for copy in copies),
+        first_token=first.first_token,
         shares=tuple(kinds),
         collectives=merged(each for copy in copies for each in copy.collectives),
         idle_pj=_idle_pj(asked, kinds, slowest.cycles),

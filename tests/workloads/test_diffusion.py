@@ -107,6 +107,7 @@ UNET, SD3 = TRUTH["unet-0"]["config"], TRUTH["sd3-0"]["config"]
         ({**UNET, "class_embed_type": "timestep"}, "only None is supported"),
         ({**UNET, "addition_embed_type": "image"}, "only None or 'text_time' is supported"),
         ({**UNET, "layers_per_block": [1]}, "it must list 2 positive integers"),
+        ({**UNET, "transformer_layers_per_block": 10**12}, "at most 2,000 are supported"),
         ({**UNET, "block_out_channels": [16, 2**60]}, "must list some positive integers"),
         ({**UNET, "up_block_types": ["UpBlock2D"] * 3}, "must name UpBlock2D or CrossAttnUpBlock"),
         ({**UNET, "mid_block_type": "UNetMidBlock2D"}, "or null"),

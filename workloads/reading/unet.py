@@ -13,6 +13,7 @@ from .built import Net, Value, divisible
 _CROSS = "CrossAttn"
 _TOKENS = 77  # of CLIP's text encoders
 _NORM = ("layer_norm",)
+_MOST_BLOCKS = 2000  # residual blocks and transformer blocks of one way through all levels
 _DEFAULTS = {
     "in_channels": 4,
     "out_channels": 4,
@@ -291,7 +292,7 @@ def _levels(config: Config, side: int) -> list[_Level]:
             "cross_attention_dim",
         )
     )
-    return [
+    levels = [
         _Level(
             channels=width,
             layers=layers,
@@ -302,6 +303,14 @@ def _levels(config: Config, side: int) -> list[_Level]:
         )
         for width, a, b, layers, heads, depth, text in zip(widths, down, up, *listed, strict=True)
     ]
+    blocks = sum(level.layers * (1 + level.depth) for level in levels)
+    if blocks > _MOST_BLOCKS:
+        raise config.error(
+            f"the levels hold {blocks:,} blocks ('layers_per_block', "
+            f"'transformer_layers_per_block'); at most {_MOST_BLOCKS:,} are supported.",
+            "layers_per_block",
+        )
+    return levels
 
 
 def _each(config: Config, key: str, count: int | None) -> Iterator[int]:

@@ -28,6 +28,12 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"ggjt", "a file of llama.cpp before GGUF, which is not read; convert it to GGUF"),
     (0, b"lmgg", "a file of llama.cpp before GGUF, which is not read; convert it to GGUF"),
 )  # fmt: skip
+# first bytes of what stands in the place of a file that was not fetched
+_INSTEAD: tuple[tuple[bytes, str], ...] = (
+    (b"version https://", "a pointer of Git LFS, not the file itself; fetch it with git lfs pull"),
+    (b"<!doctype html", "a web page, not the file itself; download the file that it shows"),
+    (b"<html", "a web page, not the file itself; download the file that it shows"),
+)
 # endings that say more than the first bytes do, or of files without any
 _ENDINGS: Mapping[str, str] = {
     **dict.fromkeys(
@@ -54,6 +60,7 @@ _TOPS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("chips", "parallel"), "a system of chips; give it as the chip (--arch)"),
     (("tokenizer_class",), f"a tokenizer's configuration; {_CONFIG}"),
     (("image_processor_type",), f"an image processor's configuration; {_CONFIG}"),
+    (("bos_token_id", "eos_token_id"), f"settings of generation; {_CONFIG}"),
     (("bos_token_id", "transformers_version"), f"settings of generation; {_CONFIG}"),
     (("array", "pe"), "a chip; give it as the chip (--arch)"),
     (("arch", "models"), "a sweep; run it with bitlathe sweep"),
@@ -75,6 +82,11 @@ def refuse_others(path: Path) -> None:
         Raised if it is of such a kind, or cannot be opened.
     """
     start, ending, kind = first_bytes(path), path.suffix.lower(), kind_of(path)
+    if not start:
+        raise BitlatheError(f"{shown_path(path)}: the file is empty.")
+    for mark, instead in _INSTEAD:
+        if start.lower().startswith(mark):
+            raise BitlatheError(f"{shown_path(path)}: this is {instead}.")
     if kind in ("gguf", "safetensors"):  # a header's length may look like another mark
         return
     magic = (what for at, mark, what in _MAGIC if start[at : at + len(mark)] == mark)

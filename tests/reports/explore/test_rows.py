@@ -120,6 +120,10 @@ def test_energy_and_traffic_are_those_of_all_instances() -> None:
     told = result_row(replace(RUN, tokens=4), load_arch("bitmod"))
     assert told["tokens_per_second"] == pytest.approx(4 / 200e-9)
     assert told["energy_per_token_pj"] == 15
+    assert told["model_flops_utilization"] == ROW["utilization"]
+    assert told["time_to_first_token_s"] is ROW["model_flops_utilization"] is None
+    first = result_row(replace(RUN, tokens=4, first_token=True), load_arch("bitmod"))
+    assert first["time_to_first_token_s"] == first["seconds"]
     assert ROW["dram_bits.weight"] == 10 * 100 + 2 * 1000
     assert ROW["dram_bits.input"] == 10 * 10 + 2 * 200
     assert ROW["dram_bits.output"] == 10 * 1 + 2 * 30

@@ -39,6 +39,9 @@ def test_one_chip_is_the_plain_chip(model, fidelity):
     assert share.runs[0][0].to_dict() == alone.to_dict()
     assert (found.cycles, found.interval_cycles) == (alone.cycles, alone.cycles)
     assert found.energy_pj == {**alone.energy_pj, "links": 0.0}
+    assert found.binds == alone.binds
+    assert found.model_flops_utilization == pytest.approx(alone.utilization, rel=1e-12)
+    assert found.time_to_first_token_s == alone.time_to_first_token_s
     assert dict(found.area_um2) == alone.area_um2
     assert (found.collectives, found.replicated, found.bubble) == ((), {}, 0)
 
@@ -276,6 +279,8 @@ def test_the_command_prints_and_gives_json(tmp_path):
     plain = json.loads(CliRunner().invoke(main, [*asked, "--json"]).output)
     assert plain["cycles"] == run(tensor=2).cycles
     assert plain["shares"][0]["chips"] == 2
+    assert "time_to_first_token_s" not in plain  # a decode
+    assert plain["energy_per_token_pj"] == plain["energy_pj"]["total"] / plain["tokens"]
     assert plain["parallel"]["tensor"] == 2
     other = CliRunner().invoke(main, [*asked, "--json", "--set", "dram.gb_per_s=64"])
     assert json.loads(other.output)["cycles"] < plain["cycles"]
