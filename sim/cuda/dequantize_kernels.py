@@ -9,7 +9,7 @@ from a product and a sum, so that contraction by the compiler changes no bit.
 import numpy as np
 from numba import cuda
 
-from ...datatypes.kernels.cuda.launch import blocks_for, require_device, run
+from ...datatypes.kernels.cuda.launch import blocks_for, require_device, run_in_tiles
 
 THREADS = (16, 8)
 
@@ -53,6 +53,10 @@ def products(activations, codes, grids, choices, scales, group, out, threads=THR
         require_device()
         out[:] = 0
         return
-    blocks = (blocks_for(out.shape[1], threads[0]), blocks_for(out.shape[0], threads[1]))
+
+    def grid_of(shape):
+        """Return blocks and threads for an output."""
+        return (blocks_for(shape[1], threads[0]), blocks_for(shape[0], threads[1])), threads
+
     inputs = (activations, codes, grids, choices, scales)
-    run(products_kernel, (blocks, threads), inputs, (group,), (out,))
+    run_in_tiles(products_kernel, grid_of, inputs, (1, 3, 4), (group,), out)

@@ -12,7 +12,7 @@ import numpy as np
 from numba import cuda
 
 from ...datatypes.kernels.cuda.floats import add_to_odd, fit, round_to, smaller
-from ...datatypes.kernels.cuda.launch import blocks_for, require_device, run
+from ...datatypes.kernels.cuda.launch import blocks_for, require_device, run, run_in_tiles
 
 THREADS = 128
 MOST_LANES = 64
@@ -205,7 +205,11 @@ def lut_products(tables, planes, scale_exponents, fmt, out, threads=(16, 8)):
     require_device()
     if out.size == 0 or planes.size == 0:
         return
-    blocks = (blocks_for(out.shape[1], threads[0]), blocks_for(out.shape[0], threads[1]))
+
+    def grid_of(shape):
+        """Return blocks and threads for an output."""
+        return (blocks_for(shape[1], threads[0]), blocks_for(shape[0], threads[1])), threads
+
     narrow = np.ascontiguousarray(planes, np.int16), np.ascontiguousarray(scale_exponents, np.int64)
     wide = np.ascontiguousarray(tables, np.float32)
-    run(lookups_kernel, (blocks, threads), (wide, *narrow), fmt, (out,))
+    run_in_tiles(lookups_kernel, grid_of, (wide, *narrow), (1, 2), fmt, out)

@@ -14,7 +14,7 @@ import numpy as np
 from numba import cuda
 
 from ...datatypes.kernels.cuda.floats import smaller
-from ...datatypes.kernels.cuda.launch import blocks_for, require_device, run
+from ...datatypes.kernels.cuda.launch import blocks_for, require_device, run_in_tiles
 
 SIDE, EACH = 16, 4
 
@@ -189,27 +189,30 @@ block_kernel = scaled_of(looked_up, looked_up, SIDE, EACH)
 shifted_kernel = scaled_of(byte_float, shifted_float, SIDE, EACH)
 
 
-def tiled(kernel, out, inputs, scalars):
+def grid_of(shape):
+    """Return blocks and threads for an output."""
+    return tuple(blocks_for(n, SIDE * EACH) for n in reversed(shape)), (SIDE, SIDE)
+
+
+def tiled(kernel, out, inputs, by_column, scalars):
     """Run a kernel of tiles; results of no products are 0."""
     require_device()
-    if out.size == 0 or inputs[0].shape[1] == 0:
-        return
-    blocks = (blocks_for(out.shape[1], SIDE * EACH), blocks_for(out.shape[0], SIDE * EACH))
-    run(kernel, (blocks, (SIDE, SIDE)), inputs, scalars, (out,))
+    if out.size and inputs[0].shape[1]:
+        run_in_tiles(kernel, grid_of, inputs, by_column, scalars, out)
 
 
 def dual_grain_products(activations, codes, zeros, steps, group, out):
     """Run `dual_grain_kernel` on arrays of 8 bits; the arguments are those of the numba kernel."""
-    tiled(dual_grain_kernel, out, (activations, codes, zeros, steps), (group,))
+    tiled(dual_grain_kernel, out, (activations, codes, zeros, steps), (1, 2, 3), (group,))
 
 
 def block_products(left, right, group, out):
     """Run `block_kernel`: each operand is its codes, grids, picks and scales."""
-    tiled(block_kernel, out, (*left, *right), (group, group, (0, 0)))
+    tiled(block_kernel, out, (*left, *right), (4, 6, 7), (group, group, (0, 0)))
 
 
 def shifted_products(activations, act_scales, codes, shifts, scales, group, facts, out):
     """Run `shifted_kernel` on codes; ``facts`` are the mantissa bits and bias of a byte."""
     none = np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int16)
     inputs = (activations, *none, act_scales, codes, none[0], shifts, scales)
-    tiled(shifted_kernel, out, inputs, (group, codes.shape[1], facts))
+    tiled(shifted_kernel, out, inputs, (4, 6, 7), (group, codes.shape[1], facts))

@@ -1,12 +1,13 @@
 """Finding a CUDA device, launch sizes, and one way to run a kernel on host or device arrays."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
 from numba import config, cuda
 
-from ...base.errors import BitlatheError
+from ...base.errors import BitlatheError, to_install
 from ...base.numbers import ceil_div
 
 MAX_BLOCKS = 65_535
@@ -31,7 +32,8 @@ def require_device() -> None:
     if not device_available():
         raise BitlatheError(
             "device 'cuda': numba finds no CUDA device; use device='cpu', which gives the same "
-            "bits, or set NUMBA_ENABLE_CUDASIM=1 to run the kernels in the simulator"
+            "bits, or set NUMBA_ENABLE_CUDASIM=1 to run the kernels in the simulator; a GPU needs "
+            f"its driver and a compiler: {to_install('numba-cuda[cu13]', 'cuda')}"
         )
 
 
@@ -109,3 +111,74 @@ def run(
     for given, device in zip(outputs, results, strict=True):
         if not lies_on_device(given):
             device.copy_to_host(given)
+
+
+def memory_limit() -> int:
+    """Return how many bytes the operands and results of a product may take on the device.
+
+    1,024 MiB, or ``BITLATHE_CUDA_MIB``.
+
+    Raises
+    ------
+    BitlatheError
+        The variable is not a number of MiB.
+    """
+    text = os.environ.get("BITLATHE_CUDA_MIB", "1024")
+    if not (text.isdecimal() and int(text)):
+        raise BitlatheError(
+            f"BITLATHE_CUDA_MIB={text!r}: a whole number of MiB, 1 or more, is right"
+        )
+    return int(text) << 20
+
+
+def run_in_tiles(
+    kernel: Any,
+    grid_of: Callable[[tuple[int, int]], tuple[Any, Any]],
+    inputs: Sequence[Any],
+    by_column: Collection[int],
+    scalars: Sequence[Any],
+    out: Any,
+) -> None:
+    """Run a kernel of products for so many columns at a time as `memory_limit` allows.
+
+    Parameters
+    ----------
+    kernel : CUDA kernel
+        Writes all of its output, whose column n needs only row n of some inputs.
+    grid_of : callable
+        From the shape of an output to (blocks, threads).
+    inputs : sequence of (...) array
+    by_column : collection of int
+        Those of the inputs that have a row for each column of the output; the others are copied
+        to the device once.
+    scalars : sequence
+    out : (M, N) ndarray
+        On the host.
+
+    Raises
+    ------
+    BitlatheError
+        There is no CUDA device, or one column does not fit.
+    """
+    require_device()
+    rows, columns = out.shape
+    whole = sum(each.nbytes for n, each in enumerate(inputs) if n not in by_column)
+    column = rows * out.itemsize + sum(inputs[n][:1].nbytes for n in by_column)
+    limit = memory_limit()
+    step = (limit - whole) // column
+    if step < 1:
+        raise BitlatheError(
+            f"device 'cuda': the activations and one row of weights take {whole + column:,} bytes, "
+            f"more than the {limit:,} allowed; give fewer activations at a time, or set "
+            "BITLATHE_CUDA_MIB to more MiB"
+        )
+    if step >= columns:
+        run(kernel, grid_of(out.shape), inputs, scalars, (out,))
+        return
+    held = [each if n in by_column else to_device(each) for n, each in enumerate(inputs)]
+    for first in range(0, columns, step):
+        tile = slice(first, min(first + step, columns))
+        part = np.zeros((rows, tile.stop - first), out.dtype)
+        given = [each[tile] if n in by_column else each for n, each in enumerate(held)]
+        run(kernel, grid_of(part.shape), given, scalars, (part,))
+        out[:, tile] = part

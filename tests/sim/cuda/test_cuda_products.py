@@ -8,6 +8,7 @@ import pytest
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.formats import catalogue
 from bitlathe.sim.pe import products
+from bitlathe.sim.pe.dequantize import table_matmul
 from bitlathe.sim.pe.products import Blocks
 from cuda_twins import assert_same, on_device, runs_itself_in_the_simulator
 
@@ -166,6 +167,43 @@ def test_block_scaled_product_within_its_bound(grids, scales):
             terms = [a * w for a, w in zip(values[0][m], values[1][n], strict=True)]
             bound = sum(map(abs, terms)) * Fraction(2 * 3, 2**24)
             assert abs(Fraction(float(got[m, n])) - sum(terms)) <= bound
+
+
+def products_in_launches(monkeypatch, limit):
+    """Return how many launches two products take under a limit; they give the CPU's bits."""
+    from bitlathe.datatypes.kernels.cuda import launch
+
+    launches, run = [], launch.run
+    monkeypatch.setattr(launch, "memory_limit", lambda: limit)
+    monkeypatch.setattr(launch, "run", lambda *job: (launches.append(0), run(*job)))
+    rng = np.random.default_rng(8)
+    sides = [blocks(rng, rows, 11, 3, RAZER, SMALL) for rows in (2, 9)]
+    assert_same(products.block_scaled_matmul, *sides, group=3)
+    assert_same(products.dual_grain_matmul, *dual_grain(1, 2, 9, 11, 3), group=3)
+    codes, scales = rng.integers(0, 16, (9, 11)), rng.random((9, 4))
+    assert_same(table_matmul, rng.random((2, 11)), codes, FP4, scales, group=3)
+    return len(launches)
+
+
+@on_device
+@pytest.mark.usefixtures("small_tiles")
+def test_a_twin_within_a_limit_of_memory(monkeypatch):
+    assert products_in_launches(monkeypatch, 1 << 20) == 3
+    assert products_in_launches(monkeypatch, 700) > 3
+    with pytest.raises(BitlatheError, match="more than the 64 allowed; give fewer activations"):
+        products_in_launches(monkeypatch, 64)
+
+
+def test_the_limit_of_memory_is_a_number(monkeypatch):
+    from bitlathe.datatypes.kernels.cuda.launch import memory_limit
+
+    assert memory_limit() == 1 << 30
+    monkeypatch.setenv("BITLATHE_CUDA_MIB", "2")
+    assert memory_limit() == 2 << 20
+    for text in ("", "0", "1.5", "-1", "much"):
+        monkeypatch.setenv("BITLATHE_CUDA_MIB", text)
+        with pytest.raises(BitlatheError, match="BITLATHE_CUDA_MIB="):
+            memory_limit()
 
 
 @on_device
