@@ -15,7 +15,8 @@ What is computed, x in the precision of the input (float32, or float64 for float
 A search takes the scale of the least squared error under the scales as stored, the first among
 equals; members of a mixture likewise, in their order, before a level goes on to its next scale.
 Under stochastic rounding, which is right on average where nothing is cut off, what is cut off a
-group's end weighs `HEAVY` times as much.
+group's end weighs `HEAVY` times as much, and a group of which the zero point or minimum as stored
+would cut an end off is coded as a wider one.
 """
 
 from dataclasses import dataclass, replace
@@ -33,12 +34,14 @@ from ..schemes.patterns import LAYOUTS, Raw
 from ..schemes.scheme import Scheme
 from .coded import Coded, Codes, Floats
 from .coder import Coder, Tables
-from .job import Job, group_error, magnitude_range
+from .job import ROUNDING, Job, group_error, magnitude_range
 from .level_scales import Index, Reals, Tree, around, product, store_offsets, stored
 from .table import TABLE
 
 # as much more than an error counts what is cut off, under stochastic rounding
 HEAVY: Final = 1e9
+# how often groups of which an end would be cut off are widened, by twice as much each time
+WIDENED: Final = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -379,6 +382,8 @@ def encode_levels(job: Job) -> Coded:
     tree = Tree.of(job.scheme.levels, job.layout)
     descent = Descent(job=job, tree=tree, spans=spans_of(job, tree))
     found = descent.find(len(job.scheme.levels) - 1, None, measured=False)
+    if job.rounding == "stochastic":
+        descent, found = _widened(descent, found)
     if not np.isfinite(found.scales).all():
         at = int(np.argmin(np.isfinite(found.scales)))
         job.scheme.scale_format.refuse(at, float(found.scales[at]))
@@ -397,6 +402,56 @@ def encode_levels(job: Job) -> Coded:
         choices=found.member if len(job.scheme.formats) > 1 else None,
     )
     return replace(coded, upper_scales=tuple(found.raws[1:]), offsets=tuple(raws))
+
+
+def _widened(descent: Descent, found: Found) -> tuple[Descent, Found]:
+    """Return scales under which both ends of each group lie within the grid.
+
+    Zero points and minima are as they are stored; floats among them keep their digits (`far_share`)
+    and cut nothing off that matters.
+    """
+    scheme, spans = descent.job.scheme, descent.spans
+    if spans.low is None or far_share(scheme):
+        return descent, found
+    low, span = spans.low, spans.by_level[0]
+    ends = (low, low + span)
+    lift, growth = np.ones(len(span)), np.ones(len(span))
+    for _ in range(WIDENED):
+        if not np.isfinite(found.scales).all():  # refused in a moment
+            break
+        below, above = _missing(descent, found, *ends)
+        if not (below.any() or above.any()):
+            break
+        # the zero point goes up to its next value, then the scale as far as the other end needs
+        low, span = low - below * lift, span * (1 + np.minimum(above * growth, 1))
+        lift = np.where(below > 0, 2 * lift, lift)
+        growth = np.where(above > 0, 2 * growth, growth)
+        wider = replace(spans, low=low, by_level=descent.tree.largest(span))
+        descent = replace(descent, spans=wider)
+        found = descent.find(len(scheme.levels) - 1, None, measured=False)
+    return descent, found
+
+
+def _missing(descent: Descent, found: Found, low: Reals, high: Reals) -> tuple[Reals, Reals]:
+    """Return how far (groups,) lower ends lie below the grid, and by what share scales must grow.
+
+    The share is that under which the grid reaches the upper ends while zero points and minima
+    stand; 1 where no scale does.
+    """
+    offset, stored_shift = descent.job.scheme.offset, descent.offsets(found.scales, found.member)[1]
+    assert offset is not None
+    assert stored_shift is not None
+    scale, shift = found.scales.astype(np.float64), stored_shift.astype(np.float64)
+    ends = (np.array([getattr(f, end) for f in descent.formats]) for end in ("min", "max"))
+    bottom, top = (end[found.member] for end in ends)
+    slack = ROUNDING * (np.abs(low) + np.abs(high))
+    if offset.kind == "zero":
+        reach, room, least = high, (top - shift) * scale, (bottom - shift) * scale
+    else:
+        reach, room, least = high + shift, top * scale, bottom * scale - shift
+    share = np.divide(reach, room, out=np.full(len(scale), 2.0), where=room > 0) - 1
+    above = np.where(reach > room + slack, share, 0)
+    return np.asarray(np.maximum(least - low - slack, 0)), np.asarray(above)
 
 
 def refuse_negative(job: Job) -> None:

@@ -59,14 +59,36 @@ def test_searches_cut_nothing_off_before_a_draw(scheme):
     assert cut("stochastic") < 1e-6
 
 
+@pytest.mark.parametrize(
+    "scheme",
+    ["uint4@g32/fp16~uint4", "uint4@g32/uint6@g64/fp16~uint4", "if4@g16/fp16~int6", "q4_k", "q2_k",
+     "fp4_e2m1@g16/ue4m3fn@tensor/fp32~int6", "uint4@g32/fp16-fp8_e4m3"],
+)  # fmt: skip
+def test_nested_zero_points_and_minima_cut_nothing_off_before_a_draw(scheme):
+    x = gaussian((8, 128)) + np.float32(0.7)
+    even, drawn = quantize(x, scheme), quantize(x, scheme, rounding="stochastic", seed=0)
+
+    def cut(q):
+        low, high = ends(q)
+        return np.maximum(np.maximum(x - high, low - x), 0).max()
+
+    assert cut(even) > 0.01
+    assert cut(drawn) < 1e-5
+    # a group is widened by what its steps take, not more
+    assert np.median(drawn.scales / even.scales) < 1.2
+    assert (drawn.scales < 2.1 * even.scales).all()
+
+
 def ends(q):
     """Return the least and the largest value that each element's group has codes for."""
     members = np.zeros(q.scales.shape, int) if q.choices is None else q.choices
     low = np.array([f.min for f in q.scheme.formats])[members]
     high = np.array([f.max for f in q.scheme.formats])[members]
-    shift = 0.0 if q.zeros is None else q.zeros.astype(float)
-    size = q.layout.block_columns
-    both = ((end - shift) * q.scales.astype(float) for end in (low, high))
+    stored = q.offsets if q.zeros is None else q.zeros
+    shift = 0.0 if stored is None else stored.astype(float)
+    size, scale = q.layout.block_columns, q.scales.astype(float)
+    minimum = q.scheme.offset is not None and q.scheme.offset.kind == "minimum"
+    both = (end * scale - shift * (1 if minimum else scale) for end in (low, high))
     return (np.repeat(end, size, axis=1)[:, : q.shape[1]] for end in both)
 
 
