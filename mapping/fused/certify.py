@@ -235,6 +235,7 @@ def certified(
         "cost": taken.data(),
         "bound": str(bound),
         **proofs[0],
+        "dataflows": len(sides),
         "others": [
             {"chain": side.about["chain"], "chip": side.about["chip"], **proof}
             for side, proof in zip(sides[1:], proofs[1:], strict=True)

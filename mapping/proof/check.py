@@ -75,6 +75,8 @@ class Verdict:
         What the mapping takes, and what no mapping of the space undercuts.
     parts : int
         Parts of the space, ways that were excluded at once included.
+    dataflows : int
+        Dataflows of the chip in which the layer, or the chain, is proven.
     traffic_bits, floor_bits : Fraction, int
         What the mapping moves through the outermost memory, and what no schedule undercuts.
     floor : str
@@ -85,6 +87,7 @@ class Verdict:
     value: Fraction
     bound: Fraction
     parts: int
+    dataflows: int
     traffic_bits: Fraction
     floor_bits: int
     floor: str
@@ -97,6 +100,7 @@ class Verdict:
             "bound": str(self.bound),
             "times_optimum_at_most": float(self.value / self.bound),
             "parts": self.parts,
+            "dataflows": self.dataflows,
             "traffic_bits": str(self.traffic_bits),
             "floor_bits": self.floor_bits,
             "floor": self.floor,
@@ -106,9 +110,10 @@ class Verdict:
     def __str__(self) -> str:
         ratio, traffic = self.value / self.bound, self.traffic_bits / self.floor_bits
         most = "" if ratio == 1 else "at most "
+        flows = "" if self.dataflows == 1 else f" of {self.dataflows} dataflows"
         return (
-            f"{self.objective}: {most}{above(ratio)} x of the space's optimum ({self.parts} parts "
-            f"checked); traffic: {above(traffic)} x of the floor ({self.floor})"
+            f"{self.objective}: {most}{above(ratio)} x of the space's optimum ({self.parts} parts"
+            f"{flows} checked); traffic: {above(traffic)} x of the floor ({self.floor})"
         )
 
 
@@ -173,6 +178,7 @@ def check_mapping(top: dict[str, Any]) -> Verdict:
         value=value,
         bound=least,
         parts=parts,
+        dataflows=len(some),
         traffic_bits=moved,
         floor_bits=lowest.bits,
         floor=lowest.formula,

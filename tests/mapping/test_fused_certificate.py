@@ -198,6 +198,11 @@ def test_other_dataflows_are_proven_beside() -> None:
     verdict, alone = checked(both), checked(data)
     assert verdict.parts > alone.parts
     assert verdict.bound <= min(alone.value, cost_of_found(chain, best, other, lanes))
+    assert (verdict.dataflows, alone.dataflows) == (2, 1)
+    assert " parts of 2 dataflows checked)" in str(verdict)
+    for few in ({"others": []}, {"others": both["others"] * 2}, {"dataflows": 1}):
+        with pytest.raises(ProofError, match=r"others has \d entries; the chip has \d dataflows"):
+            checked({**both, **few})
     wrong = deepcopy(both)
     wrong["others"][0]["parts"].pop()
     with pytest.raises(ProofError, match=r"others\[0\]: parts has"):

@@ -36,10 +36,10 @@ from .near import Near
 from .record import Lanes
 from .totals import FusedCost, Made, Total, cost_of, value_of
 
-VERSION = 2
+VERSION = 3
 KEYS = (
-    "about objective chain lanes chip space schedule cost bound proofs parts others traffic "
-    "cycle_rung_cycles"
+    "about objective chain lanes chip space schedule cost bound proofs parts dataflows others "
+    "traffic cycle_rung_cycles"
 )
 BOUNDS = {
     "sums": "all clocks of the array and of the vector unit, in turn or beside, or of a port",
@@ -367,7 +367,7 @@ def check_blocks(top: dict[str, Any], kind: type[Blocks], read: Callable[..., Bl
     """
     keys = f"{kind.NAME} {KEYS}"
     version, about, objective, chain, lanes, chip, space, schedule, costs, bound, proofs, parts, \
-        others, traffic, rung = take(top, "the certificate", keys)  # fmt: skip
+        dataflows, others, traffic, rung = take(top, "the certificate", keys)  # fmt: skip
     if version != VERSION or isinstance(version, bool):
         raise ProofError(f"{kind.NAME} is {short(version)}; this checker knows version {VERSION}.")
     if objective not in OBJECTIVES:
@@ -388,7 +388,12 @@ def check_blocks(top: dict[str, Any], kind: type[Blocks], read: Callable[..., Bl
     of.read_proofs(proofs)
     value = found.of(objective)
     derived, many = min([value, *of.least_of(parts)]), of.parts
-    for i, other in enumerate(listed(others, "others")):
+    if whole(dataflows, "dataflows", 1) != 1 + len(listed(others, "others")):
+        raise ProofError(
+            f"others has {len(others)} entries; the chip has {dataflows} dataflows in which it can "
+            "fuse the chain, the schedule's and one for each entry."
+        )
+    for i, other in enumerate(others):
         own, its_chip, its_proofs, its_parts = take(
             other, f"others[{i}]", "chain chip proofs parts"
         )
@@ -406,6 +411,7 @@ def check_blocks(top: dict[str, Any], kind: type[Blocks], read: Callable[..., Bl
         value=value,
         bound=least,
         parts=many,
+        dataflows=dataflows,
         traffic_bits=sum(found.outer_bits.values(), Fraction(0)),
         floor_bits=lowest["floor_bits"],
         floor=lowest["formula"],
