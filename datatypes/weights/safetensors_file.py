@@ -183,10 +183,13 @@ def safetensors_shapes(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     with open_file(path, "safetensors file") as file:
         header, _ = _header(file, place)
     header.pop("__metadata__", None)
-    entries = (
-        (name, _entry(entry, f"{place}: tensor {shown(name)}")) for name, entry in header.items()
-    )
-    return {name: (kind, shape) for name, (kind, shape, _) in entries}
+    found = {}
+    for name, entry in header.items():
+        where = f"{place}: tensor {shown(name)}"
+        kind, shape, span = _entry(entry, where)
+        _check_size(kind, shape, span, span[1], where)  # the data may not be there
+        found[name] = (kind, shape)
+    return found
 
 
 def _header(file: BinaryIO, place: str) -> tuple[dict[str, Any], int]:

@@ -515,12 +515,15 @@ def test_gemma_4_by_its_class():
     [
         ("gemma3n_text-0", {"num_kv_shared_layers": 99}, "'num_kv_shared_layers' is 99 of"),
         ("gemma3n_text-0", {"intermediate_size": [8]}, "names 1 layers, but there are"),
+        ("gemma3n_text-0", {"intermediate_size": []}, "names 0 layers, but there are"),
+        ("gemma3n_text-0", {"intermediate_size": {}}, "'intermediate_size' is {}"),
+        ("gpt_neo-0", {"attention_types": [[["global"], 10**12]]}, "names 1000000000000 layers"),
         ("gemma3n_text-0", {"laurel_rank": 0}, "'laurel_rank' is 0"),
         ("gemma4_text-0", {"use_bidirectional_attention": "all"}, "only 'vision' is supported"),
         ("gemma4_text-1", {"top_k_experts": 99}, "more than the"),
     ],
 )
-def test_gemmas_that_cannot_be(name, more, words):
+def test_values_that_no_layer_can_have(name, more, words):
     with pytest.raises(BitlatheError) as caught:
         load_model({**SMALL[name]["config"], **more})
     assert words in str(caught.value)
@@ -641,6 +644,7 @@ def test_whose_word_ties_the_head(kind):
         ("gemma4-0", "vision_config", {"num_hidden_layers": 10**9}, "at most"),
         ("qwen3_omni_moe_thinker-0", "audio_config", {"frames": 50}, "a multiple of 'n_window_inf"),
         ("gemma4_unified-0", "vision_config", {"output_proj_dims": 9}, "only 24 is read"),
+        ("llama4-0", "vision_config", {"pixel_shuffle_ratio": float("nan")}, "must be a share"),
         ("lfm2_vl-0", "vision_config", {"image_size": 20}, "'downsample_factor' is 2, whose squ"),
     ],
 )

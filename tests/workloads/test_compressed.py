@@ -84,6 +84,7 @@ def test_what_is_kept_and_what_stands_between():
     [
         ({"o_groups": 3}, "does not divide the 4 heads of 16"),
         ({"layer_types": [NEAR] * 4 + ["full_attention"]}, "names 'full_attention'"),
+        ({"layer_types": [[]] * 5}, "'layer_types' names []"),
         ({"layer_types": None, "compress_ratios": [0, 4, 128, 5, 0]}, "one of 0, 4, 128"),
         ({"compress_rates": 4}, "it must be an object"),
         ({"compress_rates": {FAST: 0}}, "is 0"),

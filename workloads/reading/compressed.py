@@ -77,7 +77,7 @@ def _kinds(config: Config, depth: int, known: Mapping[str, object]) -> list[str]
                 )
         given = [_TYPES[ratio] for ratio in ratios]
     for kind in given:
-        if kind not in known:
+        if not isinstance(kind, str) or kind not in known:
             raise config.error(
                 f"'layer_types' names {kind!r}; it must be one of {', '.join(known)}.",
                 "layer_types",

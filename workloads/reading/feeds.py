@@ -81,12 +81,14 @@ def _listed_mlps(config: Config, family: Family, hidden: int, depth: int) -> lis
     widths: list[Any] = [config.get(key)] * depth
     if isinstance(config.get(key), list):
         widths = one_a_layer(config, key, depth)
+        if not widths:
+            raise config.error(f"{key!r} names 0 layers, but there are {depth}.", key)
     cuts = one_a_layer(config, "activation_sparsity_pattern", depth)
     cuts = cuts or [0.95 * (depth > 10 and i < 10) for i in range(depth)]
     made: dict[tuple[Any, bool], Mlp] = {}
     for width, cut in zip(widths, cuts, strict=True):
         alone = replace(config, data={**config.data, key: width})
-        if (width, bool(cut)) not in made:
+        if (alone.integer(key), bool(cut)) not in made:
             found = read_mlp(alone, family, hidden)
             made[width, bool(cut)] = replace(found, cut=bool(cut))
     return [made[width, bool(cut)] for width, cut in zip(widths, cuts, strict=True)]

@@ -272,8 +272,9 @@ def _patched(config: Config, tower: Tower, shape: Transformer, text: Transformer
 
 def _adapted(config: Config, tower: Tower, shape: Transformer, text: Transformer) -> Transformer:
     ratio = config.get("pixel_shuffle_ratio")
-    fewer = Fraction(ratio) ** 2 if isinstance(ratio, int | float) else Fraction(0)
-    if not 0 < fewer <= 1 or (_patches(shape) * fewer).denominator != 1:
+    share = isinstance(ratio, int | float) and 0 < ratio <= 1
+    fewer = Fraction(ratio) ** 2 if share else Fraction(0)
+    if not fewer or (_patches(shape) * fewer).denominator != 1:
         raise config.error(
             f"'pixel_shuffle_ratio' is {ratio!r}; it must be a share, as 0.5, whose square times "
             f"the {_patches(shape)} patches of an image is whole.",

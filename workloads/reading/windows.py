@@ -28,15 +28,18 @@ def _types(config: Config, rule: Window, depth: int) -> list[object]:
     if key is None or config.get(key) is None:
         return []
     given = list(config.items(key))
+    named = len(given)
     if key == "attention_types":  # [[["global", "local"], 12]]
         try:
-            given = [kind for kinds, times in given for _ in range(times) for kind in kinds]
+            named = sum(len(kinds) * times for kinds, times in given)
+            turns = [(kinds, min(times, depth + 1)) for kinds, times in given]  # one is too many
+            given = [kind for kinds, times in turns for _ in range(times) for kind in kinds]
         except (TypeError, ValueError):
             raise config.error(
                 f"{key!r} must list kinds and how often they come, as [[['global'], 12]].", key
             ) from None
-    if len(given) != depth:
-        raise config.error(f"{key!r} names {len(given)} layers, but there are {depth}.", key)
+    if named != depth or len(given) != depth:
+        raise config.error(f"{key!r} names {named} layers, but there are {depth}.", key)
     known = (FULL, CHUNKED if rule.chunked else SLIDING)
     kinds = [_SPELLED.get(kind, kind) if isinstance(kind, str) else kind for kind in given]
     for kind in kinds:

@@ -413,6 +413,9 @@ def test_a_header_may_begin_as_a_pickle_does(tmp_path):
         path = tmp_path / "model.safetensors"
         path.write_bytes(content)
         assert load_model(path).gemms()[0].n == 4
+    path.write_bytes(content.replace(b"[0, 64]", b"[0, 63]"))
+    with pytest.raises(BitlatheError, match=r"F16 \(4, 8\) does not fit its bytes 0 to 63"):
+        load_model(path)
 
 
 def test_files_that_store_no_tensors(tmp_path):
