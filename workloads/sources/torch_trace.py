@@ -9,6 +9,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import is_dataclass
 from typing import Any
 
 import torch
@@ -123,13 +124,21 @@ def trace(module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, A
         raise BitlatheError(
             f"the module does not run on these inputs (in {names.failed_in}): {why}"
         ) from None
-    for tensor in tree_leaves(made):
-        if isinstance(tensor, torch.Tensor):
-            graph.leave(recorder.origin(tensor))
+    for tensor in _given_back(made):
+        graph.leave(recorder.origin(tensor))
     return graph.products(
         {name: tensor.numel() for name, tensor in state.items()},
         parameters=sum(each.numel() for each in module.parameters()),
     )
+
+
+def _given_back(made: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors of what a module gives back, those in records that torch takes whole too."""
+    for each in tree_leaves(made):
+        if isinstance(each, torch.Tensor):
+            yield each
+        elif is_dataclass(each) and not isinstance(each, type):
+            yield from _given_back(vars(each))
 
 
 def _state(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

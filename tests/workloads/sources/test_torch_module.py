@@ -1,5 +1,8 @@
 """Traced torch modules: torch's own counter of operations, the readers of configurations, loops."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import pytest
 
 import bitlathe as bl
@@ -316,6 +319,12 @@ def test_what_is_no_module():
         bl.load_model(nn.Linear(2, 3))
 
 
+@dataclass
+class Both:
+    first: Any
+    second: Any
+
+
 @pytest.mark.parametrize("both", [False, True])
 def test_what_the_module_gives_back_goes_to_dram_though_a_layer_reads_it(both):
     class TwoConvolutions(torch.nn.Module):
@@ -325,7 +334,7 @@ def test_what_the_module_gives_back_goes_to_dram_though_a_layer_reads_it(both):
 
         def forward(self, x):
             inner = self.first(x)
-            return {"all": (inner, self.second(inner))} if both else self.second(inner)
+            return {"all": Both(inner, self.second(inner))} if both else self.second(inner)
 
     model = bl.from_torch(TwoConvolutions(), torch.empty(1, 8, 6, 6))
     assert [step.leaves for step in steps_of(execution_order(model))] == [both, True]
