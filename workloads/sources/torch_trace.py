@@ -9,7 +9,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
@@ -133,12 +133,12 @@ def trace(module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, A
 
 
 def _given_back(made: Any) -> Iterator[torch.Tensor]:
-    """Yield the tensors of what a module gives back, those in records that torch takes whole too."""
+    """Yield the tensors of what a module gives back, those of its dataclasses too."""
     for each in tree_leaves(made):
         if isinstance(each, torch.Tensor):
             yield each
         elif is_dataclass(each) and not isinstance(each, type):
-            yield from _given_back(vars(each))
+            yield from _given_back([getattr(each, one.name) for one in fields(each)])
 
 
 def _state(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

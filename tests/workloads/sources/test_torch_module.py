@@ -319,7 +319,7 @@ def test_what_is_no_module():
         bl.load_model(nn.Linear(2, 3))
 
 
-@dataclass
+@dataclass(slots=True)
 class Both:
     first: Any
     second: Any
