@@ -570,7 +570,8 @@ def tier_floors(extents, counts, smallest, plan, layout, rates, scratch, found, 
         (`sums_again`). What tiers further in take alone.
     by_kind : (3, G - 2, 1 + 2 P, M, N) float64 array
         What each tier below the first takes alone, by the kind of dimensions that is innermost of
-        the loops outside, with tiles no larger.
+        the loops outside, with tiles no larger. Of no tiers where what comes again for blocks of
+        the first tier is left out (`inside_blocks`).
     """
     for tier in range(found.shape[1], 0, -1):
         for m in range(counts[0]):
@@ -581,7 +582,7 @@ def tier_floors(extents, counts, smallest, plan, layout, rates, scratch, found, 
         if tier == 1:
             continue
         for row in range(found.shape[2]):
-            for kind in range(3):
+            for kind in range(3 if by_kind.shape[1] else 0):
                 _close(by_kind[kind, tier - 2, row])
             for way in range(2):
                 some, further_in = found[way, tier - 1, row], deeper[way, tier - 1, row]
@@ -636,7 +637,7 @@ def _note_row(tier, m, n, rows, found, by_kind):
     for row in range(found.shape[2]):
         for way in range(2):
             found[way, tier - 1, row, m, n] = rows[way, row]
-        for kind in range(3 if tier > 1 else 0):
+        for kind in range(3 if tier > 1 and by_kind.shape[1] else 0):
             by_kind[kind, tier - 2, row, m, n] = rows[2 + kind, row]
 
 
@@ -652,12 +653,16 @@ def _fill_cell(
     """
     tile, _, _, _, busy, rows, largest = scratch
     at, places = tile[0], layout[PLACES]
+    deep = by_kind.shape[1] > 0 and plan[WINDOWS_OF].shape[0] == 0
     for place in range(places.shape[0]):
-        largest[place] = _largest_inside(place, tile, plan, layout)
+        largest[place] = _largest_inside(place, most, tile, plan, layout) if deep else -1
     for place in range(-1, places.shape[0]):
         k = most
         if place >= 0:
             k = largest[place]
+            for before in range(place):
+                if largest[before] == k:
+                    k = 0
             if k <= 0 or k >= most:
                 continue
         at[2] = k
@@ -672,35 +677,38 @@ def _fill_cell(
             add_again(move, more, rates, rows[1])
         for d in range(3, at.size):
             at[d] = smallest[0, d]
-        for outer in range(3):
+        for outer in range(3 if deep else 0):
             inside_blocks(outer, m, n, largest, tile, plan, layout, rates, by_kind, rows[5:8])
             for row in range(found.shape[2]):
                 once = rows[2 + outer, row] + max(deeper[0, 0, row, m, n], rows[5, row])
                 found[0, 0, row, m, n] = min(found[0, 0, row, m, n], once)
         for row in range(found.shape[2]):
+            if not deep:
+                found[0, 0, row, m, n] = rows[0, row] + deeper[0, 0, row, m, n]
             again = rows[1, row] + deeper[1, 0, row, m, n]
             found[1, 0, row, m, n] = min(found[1, 0, row, m, n], again)
 
 
 @inner
-def _largest_inside(place, tile, plan, layout):
+def _largest_inside(place, most, tile, plan, layout):
     """Return the most of the third dimension of which a memory further in holds a block.
 
-    A block of the first tier, the smallest there is of the first two dimensions; 0 for no element,
-    -1 where the dimension does not index the operand.
+    A block of the first tier, the smallest there is of the first two dimensions. At most ``most``,
+    a multiple of a step's tile; 0 for no element, -1 where the dimension does not index the
+    operand.
     """
     places, at, step = layout[PLACES], tile[0], plan[STEP_TILE][2]
     if places[place, DEPTH] < 2 or not places[place, INDEXED] >> 2 & 1:
         return -1
     room, had = layout[ROOM][places[place, MEMORY]], at[2]
-    low, high = 0, (plan[SIZES][2] + step - 1) // step + 1
-    while high - low > 1:
-        middle = (low + high) // 2
+    low, high, middle = 0, most // step, most // step  # tried first: mostly it fits
+    while high > low:
         at[2] = middle * step
         if _last_held(place, tile, plan, layout) <= room:
             low = middle
         else:
-            high = middle
+            high = middle - 1
+        middle = (low + high + 1) // 2
     at[2] = had
     return low * step
 

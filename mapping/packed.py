@@ -242,7 +242,10 @@ class Packed:
 
     @cached_property
     def _flat_floors(self) -> tuple[TierTiles, Floats, Floats, Floats]:
-        """What no tiles of a tier undercut with a step's tile of one element (`floors_of`)."""
+        """What no tiles of a tier undercut with a step's tile of one element (`floors_of`).
+
+        Without what comes again block by block: it leaves out no more unrollings, and takes long.
+        """
         plan, (clocks, energy, elements) = self._flat
         places, ratios, room, once = self.layout(self._may_sum_at_once)
         axes = {axis.name: axis.size for axis in self.hierarchy.axes}
@@ -253,7 +256,7 @@ class Packed:
         shared = np.array([copies[name] for name, _ in self.ports])
         tiles = self.tier_tiles([1] * len(self.dims))
         layout, rates = (places, ratios, room, once), (clocks / shared, energy, elements)
-        return tiles, *floors_of(tiles, plan, layout, rates)
+        return tiles, *floors_of(tiles, plan, layout, rates, with_blocks=False)
 
     @property
     def _tier_floors(self) -> Floats:

@@ -70,7 +70,12 @@ def tiles_of(size: int, step: int) -> tuple[int, ...]:
 
 
 def floors_of(
-    tiles: TierTiles, plan: tuple[Any, ...], layout: tuple[Ints, ...], rates: tuple[Any, Any, Any]
+    tiles: TierTiles,
+    plan: tuple[Any, ...],
+    layout: tuple[Ints, ...],
+    rates: tuple[Any, Any, Any],
+    *,
+    with_blocks: bool = True,
 ) -> tuple[Floats, Floats, Floats]:
     """Return the least energy, and clocks of ports, by tiles of the first two dimensions.
 
@@ -79,6 +84,9 @@ def floors_of(
     tiles : TierTiles
     plan, layout, rates : tuple
         As `bound_kernels` takes them.
+    with_blocks : bool
+        Whether what comes again for each block of the first tier is in the bounds
+        (`bound_kernels.inside_blocks`): they are sharper, and take twice as long.
 
     Returns
     -------
@@ -90,7 +98,7 @@ def floors_of(
         What those further in take alone: with the sums that they repeat, and without.
     by_kind : (3, G - 2, 1 + 2 P, M, N) float64 array
         What each tier below the first takes alone, with such tiles or smaller ones, by the kind of
-        dimensions that is innermost of the loops outside.
+        dimensions that is innermost of the loops outside; none without blocks.
     """
     groups, dims = tiles.least.shape[0], len(tiles.lists)
     ports = rates[0].shape[2]
@@ -110,7 +118,7 @@ def floors_of(
     )
     found = np.zeros((2, groups, 1 + 2 * ports, len(tiles.lists[0]), len(tiles.lists[1])))
     deeper = np.zeros_like(found)
-    by_kind = np.zeros((3, max(0, groups - 1), *found.shape[2:]))
+    by_kind = np.zeros((3, max(0, groups - 1) * with_blocks, *found.shape[2:]))
     bound_kernels.tier_floors(
         extents, counts, tiles.least, plan, layout, rates, scratch, found, deeper, by_kind
     )

@@ -40,7 +40,10 @@ def test_no_mapping_moves_less_than_the_floors_of_its_tiers(seed: int) -> None:
     while compared < 40:
         layer, bits, chip, packed, *_, unrolled = unrolled_case(rng)
         tiles = packed.tier_tiles(unrolled.step_tile.tolist())
-        tables = floors_of(tiles, unrolled.plan, unrolled.layout, packed.rates(unrolled.plan))
+        given = tiles, unrolled.plan, unrolled.layout, packed.rates(unrolled.plan)
+        tables, plain = floors_of(*given), floors_of(*given, with_blocks=False)
+        assert (plain[1] == tables[1]).all()
+        assert not plain[2].size
         picks = [rng.randrange(len(each)) for each in unrolled.chain_lists]
         unrolled.chain_lists = [
             each[i : i + 1] for each, i in zip(unrolled.chain_lists, picks, strict=True)
@@ -56,8 +59,9 @@ def test_no_mapping_moves_less_than_the_floors_of_its_tiers(seed: int) -> None:
         busy = {(load.memory, load.port): load.busy for load in found.ports}
         moved = sum(found.energy_pj[memory.name] for memory in chip.memories)
         tiers = range(len(places[0]))
-        rows = [tables[0][0], *tables[1][0], *tables[1][1]]  # all tiers; those inside each, twice
-        for tier, row in zip([0, *tiers, *tiers], rows, strict=True):
+        # all tiers, with blocks and without; those inside each, twice
+        rows = [tables[0][0], plain[0][0], *tables[1][0], *tables[1][1]]
+        for tier, row in zip([0, 0, *tiers, *tiers], rows, strict=True):
             floor = row[:, places[0, tier], places[1, tier]]
             assert floor[0] <= moved * (1 + 1e-9)
             for clocks, port in zip(floor[1:], 2 * packed.ports, strict=True):
