@@ -82,7 +82,7 @@ def refuse_others(path: Path) -> None:
         Raised if it is of such a kind, or cannot be opened.
     """
     start, ending, kind = first_bytes(path), path.suffix.lower(), kind_of(path)
-    if not start:
+    if not start and ending != ".csv":  # its reader tells what its first line must say
         raise BitlatheError(f"{shown_path(path)}: the file is empty.")
     for mark, instead in _INSTEAD:
         if start.lower().startswith(mark):
@@ -146,7 +146,7 @@ def no_config(folder: Path) -> BitlatheError:
 
 
 def kind_of(path: Path) -> str:
-    """Return what a file is by its first bytes: gguf, safetensors, or the ending of its name."""
+    """Return what a file is by its first bytes: or the ending of its name."""
     start = first_bytes(path)
     if start[:4] == b"GGUF":
         return "gguf"
@@ -155,6 +155,8 @@ def kind_of(path: Path) -> str:
         return "safetensors"
     if start[:1] == b"\x08" and start[1:2] < b"\x20":  # protobuf: field 1 is the version
         return "onnx"
+    if start[:1] == b"{":
+        return "json"
     return path.suffix.lower().removeprefix(".")
 
 

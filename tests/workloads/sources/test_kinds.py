@@ -97,9 +97,10 @@ def test_what_a_file_is_does_not_hang_on_its_name(tmp_path):
     path.write_bytes(onnx.helper.make_model(graph).SerializeToString())
     with pytest.raises(BitlatheError, match=r"model.json: the graph has no nodes"):
         bl.load_model(path)
-    path = tmp_path / "config"
-    path.write_text('{"input": [3, 8, 8], "layers": [{"out_channels": 4, "kernel": 3}]}')
-    assert bl.load_model(path).gemms()[0].n == 4
+    for name in ("config", "config.onnx"):
+        path = tmp_path / name
+        path.write_text('{"input": [3, 8, 8], "layers": [{"out_channels": 4, "kernel": 3}]}')
+        assert bl.load_model(path).gemms()[0].n == 4
 
 
 @pytest.mark.parametrize(
