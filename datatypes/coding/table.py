@@ -73,7 +73,7 @@ def encode_table(job: Job) -> Coded:
         return _finish(job, choice, outer)
     if job.scheme.scale_format.outer == "none" and clip != "search":
         return _finish(job, _search(job, reach), np.zeros(0, np.uint32))
-    choice, outer = _plain(replace_clip(job), reach)
+    choice, outer = _plain(job, reach)
     tops = job.scheme.scale_format.tops(outer, job.layout)
     standing = Standing(raw=choice.raw, tops=tops)
     return _finish(job, _search(job, reach, standing), outer)
@@ -96,7 +96,7 @@ def _plain(job: Job, reach: list[Floats]) -> tuple[Choice, Raw]:
     span = reach[0].copy()
     real = wanted_scale(formats[0], span)
     if len(formats) > 1:
-        member = _least_member(job, reach)
+        member = _least_member(replace_clip(job), reach)
         for index, fmt in enumerate(formats):
             mine = member == index
             span[mine] = reach[index][mine]
