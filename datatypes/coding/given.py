@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -141,7 +142,8 @@ def _nested(scheme: Scheme, layout: Layout, real: Reals) -> Stored:
     raws: list[Raw] = []
     above: NDArray[np.float32] | None = None
     for k in range(len(levels) - 1, -1, -1):
-        reach = float(np.prod([level.anchor for level in levels[:k]]))
+        anchors = [level.anchor_under(above) for level, above in pairwise(levels[: k + 1])]
+        reach = float(np.prod(anchors))
         sign = real < 0 if k == 0 and levels[0].signed else None
         raw = stored(levels[k], spans[k], reach, above, 0, sign)
         with np.errstate(over="ignore"):

@@ -5,7 +5,7 @@ What is computed, x in the precision of the input (float32, or float64 for float
 * the span of a group: its largest magnitude; under a minimum or zero point the difference of its
   ends, in float64; of a group of an outer level the largest of what it is made of;
 * the scale wanted at a level: span / (largest value of the element times those of the levels
-  below, `Level.anchor`), one division;
+  below, `Level.anchor_under`), one division;
 * its quotient by the product of the scales stored above it, one division in float64, rounded to
   the level's format by the level's rule. Rules that go up or down compare
   ``value * (product above * largest values below)`` with the span, in float64;
@@ -21,6 +21,7 @@ would cut an end off is coded as a wider one.
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -110,8 +111,8 @@ class Descent:
         """Return the largest value that scales of 1 at a level and above give an element."""
         widths = [_width(f, self.job.scheme) for f in self.formats]
         own = min(widths) if member is None else widths[member]
-        for level in self.levels[:k]:
-            own *= level.anchor
+        for level, above in pairwise(self.levels[: k + 1]):
+            own *= level.anchor_under(above)
         return own
 
     def find(self, k: int, above: NDArray[np.float32] | None, measured: bool) -> Found:

@@ -122,10 +122,19 @@ class Level:
         """The scale that the largest of a level becomes under a level above it.
 
         The largest there is; 1 for formats that go beyond 2^32 (e8m0, bf16, fp32), whose scales
-        need no stretching, and for significands and searched ratios from 1 to below 2, as in M2XFP.
+        need no stretching, and for significands.
         """
-        ratio = (self.search or self.rule == "significand") and self._from_one
+        ratio = self.rule == "significand" and self._from_one
         return 1.0 if ratio or self.reach > WIDE else self.reach
+
+    def anchor_under(self, above: "Level") -> float:
+        """Return the anchor under a certain level.
+
+        That of searched ratios from 1 to below 2 is 1, as in M2XFP, where the scale above them may
+        be too small without them: a power of two, or one that is searched.
+        """
+        ratio = self.search and self._from_one and (above.power or above.search)
+        return 1.0 if ratio else self.anchor
 
     @property
     def _from_one(self) -> bool:

@@ -1,6 +1,7 @@
 """Schemes of nested scales at random, and what the slow twin takes of a scheme."""
 
 import math
+from itertools import zip_longest
 
 import numpy as np
 
@@ -55,10 +56,11 @@ def _table(fmt):
     return [float(v) if math.isfinite(v) else None for v in fmt.values]
 
 
-def _level(level):
+def _level(level, above=None):
     size = (level.granularity.rows, level.granularity.columns)
     values = None if level.format is None else _table(level.format)
-    return naive.Level(size, values, level.rule, level.search, level.signed, level.anchor)
+    anchor = level.anchor if above is None else level.anchor_under(above)
+    return naive.Level(size, values, level.rule, level.search, level.signed, anchor)
 
 
 def twin(x, scheme):
@@ -73,7 +75,8 @@ def twin(x, scheme):
     ]
     offset = scheme.offset
     told = offset and (offset.kind, [_level(level) for level in offset.levels], _digits(offset))
-    return naive.quantize(x, members, [_level(level) for level in scheme.levels], told)
+    levels = [_level(*pair) for pair in zip_longest(scheme.levels, scheme.levels[1:])]
+    return naive.quantize(x, members, levels, told)
 
 
 def _digits(offset):

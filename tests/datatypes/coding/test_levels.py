@@ -201,6 +201,21 @@ def test_drawn_elements_are_right_on_average():
     assert np.median(inner) < step / 20
 
 
+@pytest.mark.parametrize("text", ["fp4_e2m1@g16/{}@tensor/fp32", "int4@g8/{}@g64/fp16-fp16"])
+@pytest.mark.parametrize("scale", ["e0m2", "ue4m3fn", "uint6"])
+def test_no_group_errs_more_for_a_searched_scale(text, scale):
+    x = np.random.default_rng(1).standard_t(3, (8, 64)).astype(np.float32)
+
+    def errors(name):
+        q = bl.quantize(x, text.format(name))
+        rest = np.square((x - q.dequantize()).astype(np.float64))
+        return rest.reshape(-1, q.layout.block_columns).sum(axis=1)
+
+    found, without = errors(f"{scale}_search"), errors(scale)
+    assert (found <= without * (1 + 1e-9)).all()
+    assert found.sum() < without.sum()
+
+
 def test_groups_far_from_0_keep_their_range_beside_a_float_zero_point():
     x = np.random.default_rng(9).normal(1, 0.03, (16, 64)).astype(np.float32)
     near, far = (np.square(bl.quantize(x - c, "uint4@g64/fp16~fp16").dequantize() - x + c).sum()
