@@ -117,7 +117,7 @@ def test_a_format_of_the_catalogue_means_what_its_name_means(name):
     assert Scheme.parse(made) == Scheme.parse(name)
     if not isinstance(made, Scheme):
         assert str(Scheme.of(made, "g16")) == str(Scheme.parse(f"{name}@g16"))
-    x = np.abs(weights((2, 8)))
+    x = np.abs(weights((2, 64)))
     np.testing.assert_array_equal(quantize(x, made).dequantize(), quantize(x, name).dequantize())
 
 

@@ -120,7 +120,8 @@ SCHEMES = [
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_compiled_path_equals_numpy(scheme):
     x = np.abs(tensors()) if scheme.startswith("uint") else tensors()
-    for axis in (2, 1, 0):
+    least = 2 ** int(scheme[-1]) if scheme.startswith("kmeans") else 1  # a book has no more entries
+    for axis in (axis for axis in (2, 1, 0) if x.shape[axis] >= least):
         q = quantize(x, scheme, axis=axis)
         for name, dtype in DTYPES.items():
             if not fits(q.coded, np.dtype(dtype), min_size=1):
