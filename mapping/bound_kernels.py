@@ -657,15 +657,9 @@ def _fill_cell(
     for place in range(places.shape[0]):
         largest[place] = _largest_inside(place, most, tile, plan, layout) if deep else -1
     for place in range(-1, places.shape[0]):
-        k = most
-        if place >= 0:
-            k = largest[place]
-            for before in range(place):
-                if largest[before] == k:
-                    k = 0
-            if k <= 0 or k >= most:
-                continue
-        at[2] = k
+        at[2] = _tried(place, most, largest)
+        if at[2] == 0:
+            continue
         move, more = sums_again(tile, plan, layout)
         for row in range(found.shape[2]):
             rows[0, row] = rows[1, row] = NONE
@@ -687,6 +681,20 @@ def _fill_cell(
                 found[0, 0, row, m, n] = rows[0, row] + deeper[0, 0, row, m, n]
             again = rows[1, row] + deeper[1, 0, row, m, n]
             found[1, 0, row, m, n] = min(found[1, 0, row, m, n], again)
+
+
+@inner
+def _tried(place, most, largest):
+    """Return the tile of the third dimension that a memory further in asks for, the most for -1.
+
+    0 where it needs none, or one that was tried for a memory before it.
+    """
+    if place < 0:
+        return most
+    for before in range(place):
+        if largest[before] == largest[place]:
+            return 0
+    return largest[place] if 0 < largest[place] < most else 0
 
 
 @inner
