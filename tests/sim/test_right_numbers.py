@@ -118,8 +118,12 @@ INT8 = {
     "buffers": {"weight": {"size_kib": 512}, "io": {"size_kib": 512, "port_bits": 256}},
     "dram": {"component": "bitmod_ddr4", "bits_per_clock": 256.0},
     "formats": {
-        kind: {"weight": "int8@channel", "input": "int8", "output": "int8"}
-        for kind in ("linear", "attention")
+        "linear": {"weight": "int8@channel", "input": "int8", "output": "int8"},
+        "attention": {
+            "weight": {"scheme": "int8@channel", "calibrated": True},
+            "input": "int8",
+            "output": "int8",
+        },
     },
 }
 
