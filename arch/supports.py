@@ -43,19 +43,22 @@ def supports(
     )
 
 
+def lacks(pe: PEKind, operand: str, scheme: Scheme) -> str | None:
+    """Return that a PE cannot take an operand (``weight`` or ``input``), or None if it can."""
+    if _takes(pe, operand, scheme):
+        return None
+    role = "weights" if operand == "weight" else "activations"
+    ports = ", ".join(f"{key} {value}" for key, value in pe.ports.items())
+    return f"a PE of kind {pe.kind} ({ports}) cannot take {str(scheme)!r} as {role}"
+
+
 def refusal(pe: PEKind, operand: str, scheme: Scheme) -> str | None:
     """Return why a PE cannot take an operand (``weight`` or ``input``), or None if it can.
 
     The sentence lists the formats that it can take.
     """
-    if _takes(pe, operand, scheme):
-        return None
-    role = "weights" if operand == "weight" else "activations"
-    ports = ", ".join(f"{key} {value}" for key, value in pe.ports.items())
-    return (
-        f"a PE of kind {pe.kind} ({ports}) cannot take {str(scheme)!r} as {role}; it takes "
-        f"{', '.join(supported_formats(pe, operand))}"
-    )
+    found = lacks(pe, operand, scheme)
+    return found and f"{found}; it takes {', '.join(supported_formats(pe, operand))}"
 
 
 @lru_cache(maxsize=64)

@@ -12,6 +12,8 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,7 +25,7 @@ from ..base.errors import BitlatheError, shown, to_install
 from ..base.files import open_file, shown_path
 from .gguf_header import GgufTensor, check_gguf_bytes, read_gguf_header
 from .mapped import check_shape, mapped
-from .safetensors_file import read_safetensors
+from .safetensors_file import read_safetensors, read_stored
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -32,6 +34,7 @@ _NPY_HEADER_MAX = 10_000  # characters; numpy's own limit of what is safe to eva
 # an archive may unpack to the larger of the two: weights shrink to half at most, bombs to 1/1000
 _UNPACKED_MAX = 256 << 20  # bytes
 _UNPACKED_RATIO = 16
+_AT_ONCE = 4 << 20  # bytes of a GGUF tensor that are dequantized at once
 # ggml's numbers of types that are plain numbers
 _GGUF_PLAIN = {0: "<f4", 1: "<f2", 24: "i1", 25: "<i2", 26: "<i4", 27: "<i8", 28: "<f8"}
 
@@ -188,10 +191,51 @@ def _read_npz(file: Path) -> Tensors:
             return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lying:
+    """A tensor that lies in a file.
+
+    Attributes
+    ----------
+    kind : str
+        The name of its type in the file's format, such as ``BF16`` or ``Q4_1``.
+    shape : tuple of int
+    read : callable
+        Gives its values, (*shape), as `read_tensors` does; nothing is read before.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    read: Callable[[], NDArray[Any]]
+
+
+def open_tensors(path: str | Path) -> dict[str, Lying]:
+    """Return the tensors of a ``.safetensors`` or ``.gguf`` file by name, to be read one by one.
+
+    Raises
+    ------
+    BitlatheError
+        As `read_tensors` does; of a tensor that cannot be dequantized when it is read.
+    """
+    file = Path(path)
+    with explained(shown_path(file)):
+        if file.suffix.lower() == ".gguf":
+            return _open_gguf(file)
+        tensors, _ = read_stored(file)
+        return {
+            name: Lying(kind=each.kind, shape=each.shape, read=partial(getattr, each, "values"))
+            for name, each in tensors.items()
+        }
+
+
 def _read_gguf(file: Path) -> Tensors:
+    return {name: each.read() for name, each in _open_gguf(file).items()}
+
+
+def _open_gguf(file: Path) -> dict[str, Lying]:
     place = shown_path(file)
     try:
-        from gguf.constants import GGML_QUANT_SIZES
+        from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
     except ImportError:
         raise BitlatheError(
             f"{place}: reading GGUF needs the gguf package: {to_install('gguf', 'weights')}"
@@ -199,7 +243,7 @@ def _read_gguf(file: Path) -> Tensors:
     with open_file(file, "GGUF file") as stream:
         data = mapped(stream)
     blocks = {int(kind): block for kind, block in GGML_QUANT_SIZES.items()}
-    found: Tensors = {}
+    found: dict[str, Lying] = {}
     end, before = 0, ""
     for tensor in sorted(read_gguf_header(data, place).tensors, key=lambda t: t.start):
         where = f"{place}: tensor {shown(tensor.name)}"
@@ -210,7 +254,11 @@ def _read_gguf(file: Path) -> Tensors:
             raise BitlatheError(f"{where} overlaps {shown(before)}; save the file again")
         end, before = tensor.start + length, tensor.name
         raw = memoryview(data)[tensor.start : end]
-        found[tensor.name] = _gguf_values(tensor, raw, where)
+        found[tensor.name] = Lying(
+            kind=GGMLQuantizationType(tensor.kind).name,
+            shape=tuple(tensor.shape),
+            read=partial(_gguf_values, tensor, raw, where),
+        )
     return found
 
 
@@ -224,9 +272,12 @@ def _gguf_values(tensor: GgufTensor, raw: memoryview, where: str) -> NDArray[Any
         return np.frombuffer(raw, _GGUF_PLAIN[tensor.kind]).reshape(tensor.shape)
     kind = GGMLQuantizationType(tensor.kind)
     rows = np.frombuffer(raw, np.uint8).reshape(math.prod(tensor.shape[:-1]), -1)
+    values = np.empty((len(rows), tensor.shape[-1]), np.float32)
+    some = max(1, _AT_ONCE // max(rows.shape[1], 1))  # what the library takes besides stays small
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # a scale may be infinite or NaN
-            values = dequantize(rows, kind)
+            for start in range(0, len(rows), some):
+                values[start : start + some] = dequantize(rows[start : start + some], kind)
     except NotImplementedError:
         raise BitlatheError(f"{where}: {kind.name} cannot be dequantized") from None
-    return np.asarray(values, np.float32).reshape(tensor.shape)
+    return values.reshape(tensor.shape)

@@ -303,7 +303,7 @@ def read_checkpoint(folder):
     from bitlathe.workloads.lm.checkpoint import find_checkpoint
 
     found = find_checkpoint(folder)
-    return found.tensors(), found.encode("a b c")
+    return {name: each.read() for name, each in found.tensors().items()}, found.encode("a b c")
 
 
 def make_path(rng, folder):

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 import bitlathe as bl
+from bitlathe.arch.stored import runnable
 from bitlathe.cli import main
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.methods.files import load_layer, save_layer
@@ -126,7 +127,7 @@ def test_a_run_that_was_cut_off_goes_on(root, monkeypatch):
     again = {f.name: f.stat().st_mtime_ns for f in (root / "gptq" / "layers").iterdir()}
     assert {k for k in times if again[k] != times[k]} == {files[-1].name}
     monkeypatch.setattr(
-        "bitlathe.workloads.lm.calibrate.load_decoder", lambda *_: pytest.fail("ran again")
+        "bitlathe.workloads.lm.calibrate.open_decoder", lambda *_: pytest.fail("ran again")
     )
     assert calibrated(root) == whole
     monkeypatch.undo()
@@ -178,18 +179,43 @@ def test_a_calibrated_folder_is_a_model_to_simulate(root):
     assert model.stored_formats["formats.linear.input"] == "int8@channel"
 
 
-@pytest.mark.parametrize("method", ["vptq", "finequant", "nupes"])
-def test_a_folder_tells_no_scheme_that_its_layers_are_not_stored_in(root, method):
-    made = calibrated(root, method, None, method)
-    model = bl.load_model(str(root / method))
-    with pytest.raises(BitlatheError, match="how it stores weights is not known here; a chip or"):
-        _ = model.stored_formats
-    scheme, rows = made.scheme, made.facts["layers"].values()
-    told = [row for row in rows if row["in_scheme"]]
-    assert len(told) < len(rows)
-    for row in told:
-        outputs, inputs = row["shape"]
-        assert row["bits_per_weight"] == float(scheme.bits_per_element(inputs, outputs))
+FP16 = {"fp16_multiply": 1, "fp16_add": 1}
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "operators"),
+    [
+        ("vptq", {"entries": 8, "books": 2}, {"lut8_query": 2, "fp16_add": 1}),
+        ("bitstack", {"blocks": 2, "rank": 3}, {"fp16_multiply": 6, "fp16_add": 5}),
+        ("any4", {"bits": 2}, {"lut8_query": 1, **FP16}),
+        ("jlcm", {"books": 2}, {"lut8_query": 1, **FP16}),
+        ("nupes", {}, {"lut8_query": 1}),
+        ("compander", {}, {"lut8_query": 1}),
+        ("finequant", {}, None),
+        ("adadim", {}, None),
+    ],
+)
+def test_a_folder_in_codes_of_its_own_runs_on_a_chip(root, method, options, operators):
+    """All stored bits are read from DRAM in decode; what makes weights of codes stands beside."""
+    scheme = {"finequant": "int4@g3", "adadim": "int3_asym@g8"}.get(method)
+    made = calibrated(root, method, scheme, f"{method}-run", options=options)
+    model = bl.load_model(str(root / f"{method}-run"))
+    stored = model.stored_formats
+    assert stored.get("pe.decoder", {}).get("operators") == operators
+    chip = bl.load_arch("codebook", runnable(bl.load_arch("codebook"), stored)[0])
+    run = bl.simulate(chip, model, "decode", 16, fidelity="analytic", mapper="whole-buffer")
+    products = [each for each in run.layers if each.name.endswith("_proj")]
+    moved = sum(each.dram_bits["weight"] * each.count for each in products)
+    layers = [made.layer(name) for name in made.files]
+    beyond = moved - sum(layer.total_bits for layer in layers)
+    assert 0 <= beyond < 64 * sum(layer.outputs for layer in layers)  # rows end on whole words
+    if operators is None:
+        told = {rule["weight"] for rule in stored["formats.rules"]} - {"fp16"}
+        told.add(stored["formats.linear.weight"])
+        assert told == {str(layer.tensor.scheme) for layer in layers}
+        return
+    with pytest.raises(BitlatheError, match=r"bitmod: a PE .* which a decoder .* codebook, fp16$"):
+        runnable(bl.load_arch("bitmod"), stored)
 
 
 @pytest.mark.parametrize(

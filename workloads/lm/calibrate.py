@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,12 +14,12 @@ from ...datatypes.base.errors import BitlatheError
 from ...datatypes.base.files import shown_path, writing
 from ...datatypes.methods.beside import Beside
 from ...datatypes.methods.calibrate import Way
+from ...datatypes.methods.decoders import Decoder as WeightDecoder
+from ...datatypes.methods.decoders import decoder_of, larger
 from ...datatypes.methods.files import load_layer, save_layer
 from ...datatypes.methods.layer import QuantizedLinear
 from ...datatypes.methods.task import NoOutputsError
-from ...datatypes.schemes.scheme import Scheme
 from ...datatypes.tensors.store import scheme_facts
-from ...datatypes.tensors.tensor import QuantizedTensor
 from .cache import code_digest
 from .calibrated import put_layer
 from .calibration import (
@@ -33,8 +32,9 @@ from .calibration import (
     read_calibration,
 )
 from .checkpoint import Checkpoint
-from .decoder import Decoder, load_decoder
+from .decoder import Opened, open_decoder
 from .layers import linears, sampled
+from .stored import quantization_config, stored_facts
 from .text import Text, window_starts
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
@@ -105,12 +105,14 @@ def calibrate_decoder(work: Work, progress: Progress) -> Calibration:
     windows = torch.tensor([ids[s : s + work.context] for s in starts])
     run = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     try:
-        decoder = load_decoder(work.checkpoint)
-        rows, beside = _calibrate(decoder, windows, work, run, progress)
+        opened = open_decoder(work.checkpoint)
+        rows, beside, asked = _calibrate(opened, windows, work, run, progress)
     except BitlatheError:
         _unclaim(work.folder)
         raise
-    _write(work.folder / "config.json", _config(work, rows, beside))
+    stored = quantization_config(work.way.method.name, rows, beside.settings, asked)
+    config = {**work.checkpoint.config.data, "quantization_config": stored}
+    _write(work.folder / "config.json", config)
     _write(work.folder / MANIFEST, {**facts, "layers": rows})
     (work.folder / UNFINISHED).unlink(missing_ok=True)
     return read_calibration(work.folder)
@@ -172,17 +174,24 @@ def _unclaim(folder: Path) -> None:
 
 @torch.inference_mode()
 def _calibrate(
-    decoder: Decoder, windows: Tensor, work: Work, run: str, progress: Progress
-) -> tuple[Rows, Beside]:
-    """Return a row of facts for each layer, by its name, and what all compute beside products.
+    opened: Opened, windows: Tensor, work: Work, run: str, progress: Progress
+) -> tuple[Rows, Beside, WeightDecoder]:
+    """Return a row of facts for each layer, by its name.
 
-    The layers' files are written.
+    And what all compute beside products, and what makes weights of codes that no scheme says. The
+    layers' files are written. No more than a block's weights are in memory at once.
     """
+    decoder = opened.decoder
     cos, sin = decoder.turns(windows.shape[1])
-    states = [decoder.embed_tokens(window) for window in windows]
+    embedding = opened.load("embed_tokens")
+    states = [embedding(window) for window in windows]
+    del embedding
+    opened.drop("embed_tokens")
     rows: Rows = {}
-    beside = Beside()
-    for number, block in enumerate(progress(decoder.layers, f"{work.way.method.name}, blocks")):
+    beside, asked = Beside(), WeightDecoder()
+    blocks = range(len(decoder.layers))
+    for number in progress(blocks, f"{work.way.method.name}, blocks"):
+        block = opened.block(number)
         inputs = _inputs(block, states, cos, sin)
         made: dict[str, QuantizedLinear] = {}
         for name, linear in linears(block):
@@ -190,9 +199,13 @@ def _calibrate(
             made[whole], rows[whole] = _layer(work, run, whole, linear.weight, inputs[name])
         for whole, layer in made.items():
             beside += Beside.of(layer)
+            if rows[whole]["scheme"] is None:
+                asked = larger(asked, decoder_of([layer]))
             put_layer(decoder.layers, whole, layer)
         states = [block(x, cos, sin) for x in states]
-    return rows, beside
+        opened.drop(f"layers.{number}")
+        del block, inputs, made
+    return rows, beside, asked
 
 
 def _inputs(block: nn.Module, states: list[Tensor], cos: Tensor, sin: Tensor) -> dict[str, Tensor]:
@@ -228,43 +241,11 @@ def _layer(
         "chosen": layer.chosen,
         "shape": [layer.outputs, layer.inputs],
         "bits_per_weight": layer.bits_per_element,
-        **_stored(layer, work.way.scheme),
+        **stored_facts(layer),
         "relative_error": layer.relative_error,
         "rounded_error": layer.rounded_error,
     }
     return layer, row
-
-
-def _stored(layer: QuantizedLinear, scheme: Scheme) -> dict[str, bool]:
-    """Return whether a layer's codes are those of a scheme, and whether nothing stands beside."""
-    weights = layer.weights
-    coded = isinstance(weights, QuantizedTensor) and weights.scheme == scheme
-    return {
-        "codes_in_scheme": coded,
-        "in_scheme": coded and layer.total_bits == weights.total_bits,
-    }
-
-
-def _config(work: Work, rows: Rows, beside: Beside) -> dict[str, Any]:
-    """Return the model's configuration with the schemes of its layers.
-
-    That of weights is left out where a layer has codes of another kind: vectors, sign planes,
-    grids and groups of a method's own are no scheme of a chip. Where outliers or a low-rank product
-    stand beside the codes, the bits of all are stated, and what is computed with them.
-    """
-    inputs = work.way.activation_scheme
-    stored = {
-        "quant_method": "bitlathe",
-        "input_activations": None if inputs is None else str(inputs),
-        "beside": {k: v for k, v in beside.settings.items() if v not in (0, "none")},
-    }
-    if all(row["codes_in_scheme"] for row in rows.values()):
-        stored["weights"] = str(work.way.scheme)
-    if not all(row["in_scheme"] for row in rows.values()):
-        sizes = [math.prod(row["shape"]) for row in rows.values()]
-        bits = sum(n * r["bits_per_weight"] for n, r in zip(sizes, rows.values(), strict=True))
-        stored["bits_per_weight"] = bits / sum(sizes)
-    return {**work.checkpoint.config.data, "quantization_config": stored}
 
 
 def _write(path: Path, facts: dict[str, Any]) -> None:

@@ -9,18 +9,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ...datatypes.base.errors import BitlatheError, cut, to_install, unknown_name
 from ...datatypes.base.files import open_file, read_text, shown_path
 from ...datatypes.base.slugs import slug
 from ...datatypes.schemes.scheme import Scheme
+from ...datatypes.weights.read import Lying, open_tensors
 from ..config import Config, read_config
 from ..load import SHIPPED, load_model
 from ..transformer import Transformer
 
 TOKENIZER_MAX = 128 << 20  # bytes; known vocabularies take up to 40 MB
+FLOATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "F8_E8M0"}  # of safetensors
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 
 
@@ -98,8 +97,14 @@ class Checkpoint:
         size = scheme.granularity
         return not (scheme.element_bits == bits and size.rows == 1 and not group % size.columns)
 
-    def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """Return the weights in float32 by their Hugging Face names without ``model.``."""
+    def tensors(self) -> dict[str, Lying]:
+        """Return the weights by their Hugging Face names without ``model.``, to be read one by one.
+
+        Raises
+        ------
+        BitlatheError
+            Raised if a file is damaged, a tensor stands in two, or weights are already quantized.
+        """
         if self.files[0].suffix == ".gguf":
             from .gguf_file import gguf_tensors
 
@@ -270,21 +275,19 @@ def _file_digest(path: Path, _changed: int, _size: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _safetensors(files: list[Path]) -> dict[str, NDArray[np.float32]]:
-    from ...datatypes.weights.read import read_tensors
-
-    found: dict[str, NDArray[np.float32]] = {}
+def _safetensors(files: list[Path]) -> dict[str, Lying]:
+    found: dict[str, Lying] = {}
     for file in files:
-        for name, values in read_tensors(file).items():
+        for name, each in open_tensors(file).items():
             plain = name.removeprefix("model.")
             if plain.endswith("rotary_emb.inv_freq"):
                 continue
             if plain in found:
                 raise BitlatheError(f"{file}: tensor {name!r} stands in two files.")
-            if values.dtype.kind != "f":
+            if each.kind not in FLOATS:
                 raise BitlatheError(
-                    f"{file}: tensor {name!r} holds {values.dtype}; the study starts from weights "
+                    f"{file}: tensor {name!r} holds {each.kind}; the study starts from weights "
                     "in floating point, not from quantized ones."
                 )
-            found[plain] = np.array(values, np.float32)
+            found[plain] = each
     return found

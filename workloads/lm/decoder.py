@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention, silu
 
 from ...datatypes.base.errors import BitlatheError
+from ...datatypes.weights.read import Lying
 from ..config import Config
 from ..transformer import Attention as AttentionSizes
 from ..transformer import Mlp as MlpSizes
@@ -165,8 +167,48 @@ def rotary_frequencies(config: Config, head_dim: int) -> NDArray[np.float64]:
     return plain * (blend + (1 - blend) / float(rules["factor"]))
 
 
-def load_decoder(checkpoint: Checkpoint) -> Decoder:
-    """Return a checkpoint as a module, in float32.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A decoder whose weights lie in files until a part of it is loaded.
+
+    Attributes
+    ----------
+    decoder : Decoder
+        On torch's ``meta`` device, but for what was loaded.
+    tensors : mapping of str to Lying
+        By the names that the decoder's state has.
+    """
+
+    decoder: Decoder
+    tensors: Mapping[str, Lying]
+
+    def load(self, part: str = "") -> nn.Module:
+        """Return a part by its name, such as ``layers.0``, with its weights in float32."""
+        start = f"{part}." if part else ""
+        read: dict[int, Tensor] = {}  # a tied head is the embedding's tensor, read once
+        state = {}
+        for name, lying in self.tensors.items():
+            if name.startswith(start):
+                if id(lying) not in read:
+                    values = np.require(lying.read(), np.float32, ["C", "W"])
+                    read[id(lying)] = torch.from_numpy(values)
+                state[name.removeprefix(start)] = read[id(lying)]
+        made = self.decoder.get_submodule(part)
+        made.load_state_dict(state, assign=True)
+        return made.eval().requires_grad_(False)
+
+    def block(self, number: int) -> nn.Module:
+        """Return a block with its weights."""
+        return self.load(f"layers.{number}")
+
+    def drop(self, part: str) -> None:
+        """Leave nothing of a part in memory."""
+        above, _, last = part.rpartition(".")
+        setattr(self.decoder.get_submodule(above), last, nn.Identity())
+
+
+def open_decoder(checkpoint: Checkpoint) -> Opened:
+    """Return a checkpoint as a module whose parts are loaded one by one.
 
     Raises
     ------
@@ -183,16 +225,23 @@ def load_decoder(checkpoint: Checkpoint) -> Decoder:
     if shape.tied and "embed_tokens.weight" in tensors:
         tensors["lm_head.weight"] = tensors["embed_tokens.weight"]
     _check(tensors, made, checkpoint)
-    writable = {
-        k: torch.from_numpy(np.require(v, requirements=["C", "W"])) for k, v in tensors.items()
-    }
-    made.load_state_dict(writable, assign=True)
-    return made.eval().requires_grad_(False)
+    return Opened(decoder=made, tensors=tensors)
 
 
-def _check(
-    tensors: Mapping[str, NDArray[np.float32]], made: nn.Module, checkpoint: Checkpoint
-) -> None:
+def load_decoder(checkpoint: Checkpoint) -> Decoder:
+    """Return a checkpoint as a module, in float32.
+
+    Raises
+    ------
+    BitlatheError
+        See `open_decoder`.
+    """
+    opened = open_decoder(checkpoint)
+    opened.load()
+    return opened.decoder
+
+
+def _check(tensors: Mapping[str, Lying], made: nn.Module, checkpoint: Checkpoint) -> None:
     wanted = {name: tuple(value.shape) for name, value in made.state_dict().items()}
     place = checkpoint.files[0].parent
     if missing := sorted(wanted.keys() - tensors.keys()):

@@ -1,7 +1,8 @@
 """A Llama-like model in a GGUF file: its tensors under Hugging Face names, and its tokenizer."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ...datatypes.base.errors import BitlatheError, cut, unknown_name
 from ...datatypes.base.files import open_file, shown_path
 from ...datatypes.weights.gguf_header import read_gguf_header
 from ...datatypes.weights.mapped import mapped
-from ...datatypes.weights.read import read_tensors
+from ...datatypes.weights.read import Lying, open_tensors
 from ..transformer import Attention, Transformer
 
 # names of llama.cpp's GGUF -> names of Hugging Face's Llama
@@ -36,8 +37,8 @@ _VOCABULARY = ("tokens", "merges", "token_type")
 _CONTROL = 3  # token_type of tokens that no text produces
 
 
-def gguf_tensors(path: Path, shape: Transformer) -> dict[str, NDArray[np.float32]]:
-    """Return the dequantized tensors under their Hugging Face names.
+def gguf_tensors(path: Path, shape: Transformer) -> dict[str, Lying]:
+    """Return the tensors under their Hugging Face names; they are dequantized when they are read.
 
     GGUF files of Llama keep the rows of query and key in pairs (2i, 2i + 1) as ggml rotates them;
     they are put back into the two halves that Hugging Face rotates.
@@ -49,17 +50,23 @@ def gguf_tensors(path: Path, shape: Transformer) -> dict[str, NDArray[np.float32
     """
     attention = shape.only(Attention)
     heads = {"attn_q": attention.heads, "attn_k": attention.kv_heads}
-    found: dict[str, NDArray[np.float32]] = {}
-    for name, values in read_tensors(path).items():
+    found: dict[str, Lying] = {}
+    for name, each in open_tensors(path).items():
         if name in _OUTER:
-            found[_OUTER[name]] = values
+            found[_OUTER[name]] = each
             continue
         _, layer, part, kind = name.split(".") if name.count(".") == 3 else ("", "", name, "")
         if part not in _INNER:
             raise BitlatheError(f"{path}: " + unknown_name("tensor", part, _INNER))
-        halves = _halves(values, heads[part]) if part in heads else values
-        found[f"layers.{layer}.{_INNER[part]}.{kind}"] = halves
+        made = each
+        if part in heads:
+            made = replace(each, read=partial(_read_halves, each, heads[part]))
+        found[f"layers.{layer}.{_INNER[part]}.{kind}"] = made
     return found
+
+
+def _read_halves(tensor: Lying, heads: int) -> NDArray[np.float32]:
+    return _halves(tensor.read(), heads)
 
 
 def _halves(rows: NDArray[np.float32], heads: int) -> NDArray[np.float32]:

@@ -31,6 +31,8 @@ class Stored:
         The schemes of what these matrices multiply, and of the K/V cache, where it says so.
     settings : mapping
         The same as keys of a chip, with what is kept in 16 bits as rules.
+    codes : str
+        What the codes of weights are, where no scheme says them and a decoder makes `weight`.
     """
 
     method: str
@@ -38,14 +40,16 @@ class Stored:
     input: str | None = None
     cache: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    codes: str = ""
 
     @property
     def sentence(self) -> str:
         """What it says, and how a run takes it."""
         inputs = f", inputs as {self.input}" if self.input else ""
         cache = f", keys and values as {self.cache}" if self.cache else ""
+        form = f"{self.codes} that a decoder makes {self.weight}" if self.codes else self.weight
         return (
-            f"'quantization_config' ({self.method}): weights are stored as {self.weight}{inputs}"
+            f"'quantization_config' ({self.method}): weights are stored as {form}{inputs}"
             f"{cache}; a run takes the chip's formats unless it asks for those of the checkpoint."
         )
 
@@ -55,8 +59,9 @@ class _Said:
     """What a method says: schemes, modules that it leaves alone, and whether only experts count.
 
     ``cache_calibrated``: the checkpoint holds the scales of keys and values. ``bits``: those of a
-    weight with all that is stored beside its codes; ``beside``: what is computed with that, by the
-    keys of a chip's section.
+    weight with all that is stored beside its codes; ``beside`` and ``decoder``: what is computed
+    with that, and what makes weights of codes, by the keys of a chip's sections; ``rules``: formats
+    of layers that are stored in others; ``codes``: what the codes are, where no scheme says them.
     """
 
     weight: str
@@ -68,6 +73,9 @@ class _Said:
     experts_only: bool = False
     bits: float | None = None
     beside: Mapping[str, Any] = field(default_factory=dict)
+    decoder: Mapping[str, Any] = field(default_factory=dict)
+    rules: tuple[Mapping[str, Any], ...] = ()
+    codes: str = ""
 
 
 def _groups(given: Mapping[str, Any], key: str, default: int) -> str:
@@ -82,13 +90,32 @@ def _ignored(given: Mapping[str, Any], key: str = "modules_to_not_convert") -> t
 
 
 def _calibrated(given: Mapping[str, Any]) -> _Said:
-    bits = given.get("bits_per_weight")
+    """Return the formats of `bitlathe calibrate` (`workloads.lm.stored`)."""
+    rules = []
+    for row in given.get("layers", ()):
+        rule = {"names": row["names"], "weight": _operand(row)}
+        if "blocks" in row:
+            rule["layers"] = row["blocks"]
+        if row.get("input_activations") is not None:
+            rule["input"] = row["input_activations"]
+        rules.append(rule)
+    bits, weight = given.get("bits_per_weight"), given["weights"]
     return _Said(
-        weight=given["weights"],
+        weight=PLAIN if weight is None else weight,
         input=given.get("input_activations"),
         bits=None if bits is None else float(bits),
         beside=dict(given.get("beside", {})),
+        decoder=dict(given["decoder"]) if weight is None else dict(given.get("decoder", {})),
+        rules=tuple(rules),
+        codes=f"codes of {given['method']}" if weight is None else "",
     )
+
+
+def _operand(given: Mapping[str, Any]) -> Any:
+    """Return a format of weights: a scheme, with stated bits where it does not say them."""
+    scheme = PLAIN if given["weights"] is None else given["weights"]
+    bits = given.get("bits_per_weight")
+    return scheme if bits is None else {"scheme": scheme, "bits": float(bits)}
 
 
 def _mxfp4(given: Mapping[str, Any]) -> _Said:
@@ -228,6 +255,7 @@ def read_stored(config: Config, shape: Transformer) -> tuple[Stored | None, list
         input=schemes[1],
         cache=schemes[2],
         settings=_settings(said, schemes, shape),
+        codes=said.codes,
     )
     return stored, [stored.sentence]
 
@@ -241,6 +269,8 @@ def _settings(said: _Said, schemes: list[str | None], shape: Transformer) -> dic
         else {"scheme": weight, "bits": said.bits}
     }
     found |= {f"beside.{key}": value for key, value in said.beside.items()}
+    if said.decoder:
+        found["pe.decoder"] = dict(said.decoder)
     if inputs is not None:
         found["formats.linear.input"] = inputs
     if cache is not None:
@@ -255,7 +285,7 @@ def _settings(said: _Said, schemes: list[str | None], shape: Transformer) -> dic
     rules.append(_kept_kind("conv"))
     if inputs is not None:
         rules = [{**rule, "input": PLAIN} for rule in rules]
-    found["formats.rules"] = rules
+    found["formats.rules"] = [*said.rules, *rules]
     return found
 
 

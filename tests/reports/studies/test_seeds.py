@@ -10,6 +10,7 @@ from bitlathe.arch.silicon import array_areas_um2
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.methods.beside import beside_of
 from bitlathe.datatypes.methods.calibrate import calibrate
+from bitlathe.datatypes.methods.decoders import decoder_of
 from bitlathe.datatypes.methods.table import METHODS
 from bitlathe.datatypes.schemes.scheme import Scheme
 from bitlathe.reports.studies.papers.study import encoder_layers
@@ -88,6 +89,16 @@ def test_every_method_has_a_row_of_a_chip_of_equal_area() -> None:
             own = {"pe.decoder": row.get("decoder"), "array.rows": row.get("array_rows")}
             chip = load_arch("codebook", {key: value for key, value in own.items() if value})
             assert 1.56e6 < sum(array_areas_um2(chip).values()) < 1.6e6, row
+
+
+@pytest.mark.parametrize("method", ["vptq", "any4", "jlcm", "nupes", "compander", "bitstack"])
+def test_decoders_of_rows_are_what_their_layers_ask(method: str) -> None:
+    """Vectors of 4 along 96 outputs of 16 inputs: 384 of them, more than a book has entries."""
+    w = RANDOM.normal(size=(96, 16)).astype(np.float32)
+    for row in (row for row in study.asked()["methods"] if row["method"] == method):
+        layer = calibrate(w, X[:, :16], method, row.get("scheme"), **row.get("options", {}))
+        own = row.get("decoder") or load_arch("codebook").pe.decoder.model_dump()
+        assert decoder_of([layer]) == {"entries": 0, "table_of": "layer", **own}, row
 
 
 def test_perplexities_stand_where_weights_alone_are_rounded(monkeypatch) -> None:
