@@ -2,7 +2,8 @@
 
 Results may stay where nothing but the layers that read them works on them, or a step of the vector
 unit that takes them as they come, element by element, and whose results are what is read: between
-convolutions, gate and up and down, but not where a residual sum or a norm reads or leaves more.
+convolutions, gate and up and down, but not where a residual sum or a norm reads or leaves more, nor
+where what stands between the layers moves elements, as a roll or a transpose of a traced network.
 """
 
 import math
@@ -138,6 +139,8 @@ def _room_of(
     steps: Sequence[VectorStep],
 ) -> int | None:
     """Return the bytes of the results of each maker, if what reads them takes them as they are."""
+    if not reader.direct:
+        return None
     names, read = {maker.name for maker in makers}, read_elements(reader.gemm)
     working = [step for step in steps if names & set(step.after)]
     if any(not _streams(step, names) for step in working) or (len(names) > 1 and not working):

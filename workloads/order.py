@@ -27,6 +27,8 @@ class Step:
         Instances whose results are read together (experts); 1 elsewhere.
     leaves : bool
         Whether its results are some of the model's, whoever reads them besides.
+    direct : bool
+        As of `Product`: whether its inputs lie as the layers ahead made them.
     """
 
     gemm: Gemm
@@ -34,6 +36,7 @@ class Step:
     weights: tuple[str, ...] = ()
     parts: int = 1
     leaves: bool = False
+    direct: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +122,7 @@ def _step(product: Product, inputs: tuple[str, ...]) -> Step:
         weights=product.weights,
         parts=product.parts,
         leaves=product.leaves,
+        direct=product.direct,
     )
 
 

@@ -19,7 +19,7 @@ from bitlathe.sim.kept import STAY_INSTEAD, read_elements
 from bitlathe.sim.mapped import nest_bits, parts_of
 from bitlathe.sim.policy import layer_bits
 from bitlathe.sim.run import Run
-from bitlathe.workloads import Gemm, load_model
+from bitlathe.workloads import Gemm, from_torch, load_model
 
 KEEPS = {"execution.keep_outputs": True}
 NET: dict[str, Any] = {
@@ -148,6 +148,31 @@ def test_chips_and_mappers_that_cannot_say_so() -> None:
             bl.simulate(bl.load_arch(chip, KEEPS), NET, mapper=mapper, fidelity="analytic")
     with pytest.raises(bl.BitlatheError, match="of layers that keep nothing"):
         bl.simulate(bl.load_arch("bitmod", KEEPS), NET, mapper="search", bandwidth=True)
+
+
+def test_results_whose_elements_are_moved_do_not_stay() -> None:
+    """Of traced networks, whose sizes fit all the same."""
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+
+    class Net(nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self, between: Any) -> None:
+            super().__init__()
+            self.first, self.last = nn.Conv2d(4, 8, 1), nn.Conv2d(8, 4, 3, padding=1)
+            self.between = between
+
+        def forward(self, x: Any) -> Any:
+            return self.last(self.between(self.first(x)))
+
+    def stays(between: Any) -> bool:
+        run = run_of(
+            "bitmod", from_torch(Net(between), torch.empty(1, 4, 6, 6)), "search-energy", "analytic"
+        )[1]
+        return not read_and_left(run)["first"][1]
+
+    assert stays(torch.relu)
+    assert not stays(lambda x: x.roll(1, -1))
+    assert not stays(lambda x: x.mT.relu())
 
 
 def test_fused_groups_stay_where_keeping_is_no_better() -> None:
