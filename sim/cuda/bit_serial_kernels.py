@@ -10,7 +10,8 @@ import numpy as np
 from numba import cuda
 
 from ...datatypes.kernels.cuda.floats import larger, smaller
-from ...datatypes.kernels.cuda.launch import blocks_for, require_device, run
+from ...datatypes.kernels.cuda.launch import blocks_for, require_device
+from ...datatypes.kernels.cuda.tiles import pair_tiles, run_tiles, starting
 
 THREADS = 128
 
@@ -170,20 +171,26 @@ def exact_kernel(
         clocks_out[i] = clocks
 
 
-def launch(kernel, count, arrays, scalars, outputs, threads):
-    """Run a kernel of one thread per dot product on host arrays; results go to ``outputs``.
+def launch(kernel, roles, inputs, scalars, outputs, threads):
+    """Run a kernel of one thread per dot product on arrays of the host; see `pair_tiles`.
 
     Raises
     ------
     BitlatheError
-        If there is no CUDA device.
+        If there is no CUDA device, or a single dot product does not fit.
     """
-    if count == 0 or arrays[0].shape[1] == 0:
-        require_device()
+    require_device()
+    if outputs[0].size == 0 or inputs[0].shape[1] == 0:
         for out in outputs:
             out[:] = 0
         return
-    run(kernel, (blocks_for(count, threads), threads), arrays, scalars, outputs)
+
+    def grid_of(shape):
+        """Return blocks and threads for so many dot products."""
+        return blocks_for(shape[0], threads), threads
+
+    tiles = pair_tiles(inputs, roles, outputs)
+    run_tiles(starting(kernel, grid_of, scalars), roles, inputs, tiles)
 
 
 def dots(
@@ -191,9 +198,9 @@ def dots(
     parameters, man_out, exp_out, clocks_out, threads=THREADS,
 ):  # fmt: skip
     """Run `dots_kernel` on host arrays; the arguments are those of the numba kernel."""
-    arrays = exponents, significands, weights, rows, columns, term_exp, term_man, bsig
-    scalars = lanes, skip, parameters
-    launch(dots_kernel, rows.size, arrays, scalars, (man_out, exp_out, clocks_out), threads)
+    inputs = exponents, significands, weights, rows, columns, term_exp, term_man, bsig
+    outputs = man_out, exp_out, clocks_out
+    launch(dots_kernel, "rrcijhhh", inputs, (lanes, skip, parameters), outputs, threads)
 
 
 def exact_dots(
@@ -201,6 +208,5 @@ def exact_dots(
     clocks_out, threads=THREADS,
 ):  # fmt: skip
     """Run `exact_kernel` on host arrays; the arguments are those of the numba kernel."""
-    arrays = exponents, significands, weights, rows, columns, grid, term_man
-    scalars = lanes, skip, lowest
-    launch(exact_kernel, rows.size, arrays, scalars, (sum_out, clocks_out), threads)
+    inputs = exponents, significands, weights, rows, columns, grid, term_man
+    launch(exact_kernel, "rrcijhh", inputs, (lanes, skip, lowest), (sum_out, clocks_out), threads)

@@ -9,9 +9,11 @@ from a product and a sum, so that contraction by the compiler changes no bit.
 import numpy as np
 from numba import cuda
 
-from ...datatypes.kernels.cuda.launch import blocks_for, require_device, run_in_tiles
+from ...datatypes.kernels.cuda.launch import blocks_for, require_device
+from ...datatypes.kernels.cuda.tiles import product_tiles, run_tiles, starting
 
 THREADS = (16, 8)
+ROLES = "rchcc"  # of activations, codes, grids, choices, scales; see `product_tiles`
 
 
 @cuda.jit(device=True)
@@ -59,4 +61,5 @@ def products(activations, codes, grids, choices, scales, group, out, threads=THR
         return (blocks_for(shape[1], threads[0]), blocks_for(shape[0], threads[1])), threads
 
     inputs = (activations, codes, grids, choices, scales)
-    run_in_tiles(products_kernel, grid_of, inputs, (1, 3, 4), (group,), out)
+    tiles = product_tiles(inputs, ROLES, out)
+    run_tiles(starting(products_kernel, grid_of, (group,)), ROLES, inputs, tiles)

@@ -12,7 +12,14 @@ import numpy as np
 from numba import cuda
 
 from ...datatypes.kernels.cuda.floats import add_to_odd, fit, round_to, smaller
-from ...datatypes.kernels.cuda.launch import blocks_for, require_device, run, run_in_tiles
+from ...datatypes.kernels.cuda.launch import blocks_for, require_device
+from ...datatypes.kernels.cuda.tiles import (
+    pair_tiles,
+    product_tiles,
+    row_tiles,
+    run_tiles,
+    starting,
+)
 
 THREADS = 128
 MOST_LANES = 64
@@ -145,17 +152,30 @@ def lookups_kernel(tables, planes, scale_exponents, bits, lowest, largest, out):
 NO_TABLE = np.zeros(1, np.int64)
 
 
+def dots(kernel, inputs, roles, scalars, out, threads):
+    """Run a kernel of one thread per dot product on arrays of the host; see `pair_tiles`.
+
+    Dot products of no length leave ``out`` as it is.
+    """
+    require_device()
+    if out.size == 0 or inputs[0].shape[1] == 0:
+        return
+
+    def grid_of(shape):
+        """Return blocks and threads for so many dot products."""
+        return blocks_for(shape[0], threads), threads
+
+    tiles = pair_tiles(inputs, roles, (out,))
+    run_tiles(starting(kernel, grid_of, scalars), roles, inputs, tiles)
+
+
 def integers(
     kernel, activations, weights, rows, columns, lanes, bits, saturate, out, mantissas=NO_TABLE,
     shifts=NO_TABLE, threads=THREADS,
 ):  # fmt: skip
     """Run an integer kernel on host arrays: ``int_kernel``, ``flint_kernel`` or ``pair_kernel``."""
-    require_device()
-    if out.size == 0 or activations.shape[1] == 0:
-        return
     inputs = (activations, weights, rows, columns, mantissas, shifts)
-    grid = blocks_for(out.size, threads), threads
-    run(kernel, grid, inputs, (lanes, bits, saturate), (out,))
+    dots(kernel, inputs, "rcijhh", (lanes, bits, saturate), out, threads)
 
 
 def int_dots(activations, weights, rows, columns, lanes, bits, saturate, out, **more):
@@ -178,26 +198,24 @@ def pair_dots(activations, codes, rows, columns, lanes, bits, saturate, out, **m
 
 def fp_dots(activations, weights, rows, columns, lanes, rules, out, threads=THREADS):
     """Run `float_kernel` on host arrays; the arguments are those of the numba kernel."""
-    require_device()
-    if out.size == 0 or activations.shape[1] == 0:
-        return
     rounded, product, accumulator, saturate = rules
-    inputs = *(np.ascontiguousarray(each, np.float32) for each in (activations, weights)), rows
-    run(
-        float_kernel,
-        (blocks_for(out.size, threads), threads),
-        (*inputs, columns),
-        (lanes, rounded, *product, *accumulator, saturate),
-        (out,),
-    )
+    narrow = (np.ascontiguousarray(each, np.float32) for each in (activations, weights))
+    scalars = (lanes, rounded, *product, *accumulator, saturate)
+    dots(float_kernel, (*narrow, rows, columns), "rcij", scalars, out, threads)
 
 
 def build_tables(activations, inputs, fmt, tables, threads=THREADS):
     """Run `tables_kernel` on host arrays; the arguments are those of the numba kernel."""
     require_device()
-    if tables.size:
-        grid = blocks_for(tables.size, threads), threads
-        run(tables_kernel, grid, (activations,), (inputs, *fmt), (tables,))
+    if not tables.size:
+        return
+
+    def grid_of(shape):
+        """Return blocks and threads for so many tables."""
+        return blocks_for(math.prod(shape), threads), threads
+
+    launch = starting(tables_kernel, grid_of, (inputs, *fmt))
+    run_tiles(launch, "r", (activations,), row_tiles((activations,), "r", (tables,)))
 
 
 def lut_products(tables, planes, scale_exponents, fmt, out, threads=(16, 8)):
@@ -211,5 +229,6 @@ def lut_products(tables, planes, scale_exponents, fmt, out, threads=(16, 8)):
         return (blocks_for(shape[1], threads[0]), blocks_for(shape[0], threads[1])), threads
 
     narrow = np.ascontiguousarray(planes, np.int16), np.ascontiguousarray(scale_exponents, np.int64)
-    wide = np.ascontiguousarray(tables, np.float32)
-    run_in_tiles(lookups_kernel, grid_of, (wide, *narrow), (1, 2), fmt, out)
+    inputs = (np.ascontiguousarray(tables, np.float32), *narrow)
+    tiles = product_tiles(inputs, "rcc", out)
+    run_tiles(starting(lookups_kernel, grid_of, fmt), "rcc", inputs, tiles)

@@ -14,7 +14,8 @@ import numpy as np
 from numba import cuda
 
 from ...datatypes.kernels.cuda.floats import smaller
-from ...datatypes.kernels.cuda.launch import blocks_for, require_device, run_in_tiles
+from ...datatypes.kernels.cuda.launch import blocks_for, require_device
+from ...datatypes.kernels.cuda.tiles import product_tiles, run_tiles, starting
 
 SIDE, EACH = 16, 4
 
@@ -194,25 +195,26 @@ def grid_of(shape):
     return tuple(blocks_for(n, SIDE * EACH) for n in reversed(shape)), (SIDE, SIDE)
 
 
-def tiled(kernel, out, inputs, by_column, scalars):
-    """Run a kernel of tiles; results of no products are 0."""
+def tiled(kernel, out, inputs, roles, scalars):
+    """Run a kernel of products; results of no products are 0."""
     require_device()
     if out.size and inputs[0].shape[1]:
-        run_in_tiles(kernel, grid_of, inputs, by_column, scalars, out)
+        tiles = product_tiles(inputs, roles, out)
+        run_tiles(starting(kernel, grid_of, scalars), roles, inputs, tiles)
 
 
 def dual_grain_products(activations, codes, zeros, steps, group, out):
     """Run `dual_grain_kernel` on arrays of 8 bits; the arguments are those of the numba kernel."""
-    tiled(dual_grain_kernel, out, (activations, codes, zeros, steps), (1, 2, 3), (group,))
+    tiled(dual_grain_kernel, out, (activations, codes, zeros, steps), "rccc", (group,))
 
 
 def block_products(left, right, group, out):
     """Run `block_kernel`: each operand is its codes, grids, picks and scales."""
-    tiled(block_kernel, out, (*left, *right), (4, 6, 7), (group, group, (0, 0)))
+    tiled(block_kernel, out, (*left, *right), "rhrr" + "chcc", (group, group, (0, 0)))
 
 
 def shifted_products(activations, act_scales, codes, shifts, scales, group, facts, out):
     """Run `shifted_kernel` on codes; ``facts`` are the mantissa bits and bias of a byte."""
     none = np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int16)
     inputs = (activations, *none, act_scales, codes, none[0], shifts, scales)
-    tiled(shifted_kernel, out, inputs, (4, 6, 7), (group, codes.shape[1], facts))
+    tiled(shifted_kernel, out, inputs, "rhhr" + "chcc", (group, codes.shape[1], facts))

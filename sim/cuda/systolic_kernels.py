@@ -12,7 +12,8 @@ import numpy as np
 from numba import cuda
 
 from ...datatypes.kernels.cuda.floats import fit, smaller
-from ...datatypes.kernels.cuda.launch import blocks_for, kernel_of, run
+from ...datatypes.kernels.cuda.launch import blocks_for, kernel_of
+from ...datatypes.kernels.cuda.tiles import row_tiles, run_tiles, starting
 
 MOST_PES = 1024
 PLANES = (2, MOST_PES)
@@ -204,13 +205,22 @@ def weights_stay_kernel(a, b, bits, saturate, doubled, kept, out, counters):
         cuda.syncthreads()
 
 
+def stack(kernel, a, b, size, scalars, out, counters):
+    """Run a kernel on arrays of rows x columns PEs, a block each; products in turns if need be."""
+
+    def grid_of(shape):
+        """Return blocks and threads for so many products."""
+        return blocks_for(shape[0], 1), (size[1], size[0])
+
+    tiles = row_tiles((a, b), "rr", (out, counters), zero=True)
+    run_tiles(starting(kernel, grid_of, scalars), "rr", (a, b), tiles)
+
+
 def sums_stay(a, b, size, rules, register, out, counters):
     """Run `sums_stay_kernel`: (tiles, M, K) by (tiles, K, N) int32 on arrays of rows x columns."""
-    grid = blocks_for(a.shape[0], 1), (size[1], size[0])
-    run(sums_stay_kernel, grid, (a, b), (*rules, register), (out, counters))
+    stack(sums_stay_kernel, a, b, size, (*rules, register), out, counters)
 
 
 def weights_stay(a, b, size, rules, registers, out, counters):
     """Run `weights_stay_kernel` as `sums_stay` does; ``registers`` are doubled and kept."""
-    grid = blocks_for(a.shape[0], 1), (size[1], size[0])
-    run(weights_stay_kernel, grid, (a, b), (*rules, *registers), (out, counters))
+    stack(weights_stay_kernel, a, b, size, (*rules, *registers), out, counters)

@@ -23,6 +23,7 @@ PASSES = (
     "opt_clean -purge",
     "write_json netlist.json",
 )
+MOST_SHARED = 24  # floating-point adders of a design whose operators Yosys may share
 TIMEOUT_S = 7200.0  # dozens of floating-point adders take minutes
 PINS = "set_driving_cell {inverter}\nset_load {load_ff:.3f} [all_outputs]\n"
 DELAY = re.compile(r"Delay = *([\d.]+) ps")
@@ -64,9 +65,21 @@ class Netlist:
         return sum(library.cells[name].next_state is not None for name, _ in self.cells)
 
 
+def passes_of(design: Design) -> tuple[str, ...]:
+    """Return the passes that map a design.
+
+    Yosys asks a SAT solver of every pair of shifters whether one would do for both. In a tree of
+    many floating-point adders each question holds most of the tree, and there is no end to them.
+    """
+    adders = len(re.findall(r"^ *float_add\b", design.text, re.M))
+    if adders <= MOST_SHARED:
+        return PASSES
+    return tuple(each.replace("synth ", "synth -noshare ") for each in PASSES)
+
+
 def content_key(design: Design, library: Library) -> str:
     """Return a hash of all that decides a netlist: Verilog, library, passes."""
-    parts = (design.text, design.top, library.digest, *PASSES, PINS)
+    parts = (design.text, design.top, library.digest, *passes_of(design), PINS)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
@@ -91,7 +104,7 @@ def _mapped(design: Design, library: Library, place: Path) -> tuple[dict[str, An
     (place / "design.v").write_text(design.text, encoding="utf-8")
     pins = PINS.format(inverter=inverter.name, load_ff=1000 * load)
     (place / "pins.txt").write_text(pins, encoding="utf-8")
-    log = run_yosys([each.format(**names) for each in PASSES], place, TIMEOUT_S)
+    log = run_yosys([each.format(**names) for each in passes_of(design)], place, TIMEOUT_S)
     modules: dict[str, Any] = json.loads((place / "netlist.json").read_text("utf-8"))["modules"]
     for module in modules.values():
         for cell in module["cells"].values():

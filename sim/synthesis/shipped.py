@@ -30,6 +30,11 @@ MACS: tuple[Subject, ...] = (
         FpMacPE(activation="fp4_e2m1", weight="fp4_e2m1", lanes=16),
         "",
     ),
+    (
+        "FP4 E2M1 x FP4 E2M1, 32 lanes into FP32",
+        FpMacPE(activation="fp4_e2m1", weight="fp4_e2m1", lanes=32),
+        "",
+    ),
     ("INT8 x INT8 into INT32", IntMacPE(), ""),
     ("INT8 x INT8 into INT32, 8 lanes", IntMacPE(lanes=8), ""),
     ("INT8 x INT4 into INT32", IntMacPE(weight_bits=4), ""),

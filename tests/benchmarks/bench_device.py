@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -167,29 +168,51 @@ def run_again(options: argparse.Namespace, facts: dict[str, str], folder: Path) 
 
 @dataclass
 class Timed:
-    """Stands where a kernel is launched; adds up its time on the device and its operands' bytes."""
+    """Stands where a kernel is launched; adds up its time on the device and its operands' bytes.
+
+    Events are read when all is done, so that copies go on beside the kernel as without them.
+    """
 
     kernel: Any
-    seconds: float = 0.0
+    place: Callable[[Any], None]
+    events: list[tuple[Any, Any]] = field(default_factory=list)
+    simulated_s: float = 0.0
     moved: int = 0
 
     def __getitem__(self, grid: Any) -> Callable[..., None]:
-        """Return the launch, between two events."""
+        """Return the launch, between two events of its stream."""
         from numba import cuda
+
+        stream = grid[2] if len(grid) > 2 else 0
 
         def launch(*arguments: Any) -> None:
             start, stop = cuda.event(), cuda.event()
             began = time.perf_counter()
-            start.record()
+            start.record(stream)
             self.kernel[grid](*arguments)
-            stop.record()
-            stop.synchronize()
-            self.seconds += (
-                time.perf_counter() - began if simulated() else start.elapsed_time(stop) / 1e3
-            )
+            stop.record(stream)
+            self.simulated_s += time.perf_counter() - began if simulated() else 0.0
+            self.events.append((start, stop))
             self.moved += sum(getattr(a, "nbytes", 0) for a in arguments)
 
         return launch
+
+    def put_back(self) -> None:
+        """Put the kernel back where it stood."""
+        self.place(self.kernel)
+
+    def clear(self) -> None:
+        """Forget all launches."""
+        self.events, self.simulated_s, self.moved = [], 0.0, 0
+
+    @property
+    def seconds(self) -> float:
+        """Return the time between the events of all launches."""
+        if simulated():
+            return self.simulated_s
+        for _, stop in self.events:
+            stop.synchronize()
+        return sum(start.elapsed_time(stop) for start, stop in self.events) / 1e3
 
 
 @dataclass
@@ -221,7 +244,7 @@ def measure(job: Job, kernels: list[Timed], runs: int = 2) -> Result:
     result = Result(job)
     for turn in range(runs + 1):
         for kernel in kernels:
-            kernel.seconds, kernel.moved = 0.0, 0
+            kernel.clear()
         start = time.perf_counter()
         device = job.run("cuda")
         seconds = time.perf_counter() - start
@@ -307,7 +330,7 @@ def torch_rates(small: bool) -> Iterator[tuple[str, float]]:
             if not simulated():
                 torch.cuda.synchronize()
             best = min(best, time.perf_counter() - began)
-        yield name, macs / best / 1e6
+        yield f"torch {torch.__version__}, {name}", macs / best / 1e6
 
 
 def table(results: list[Result]) -> list[str]:
@@ -328,16 +351,23 @@ def table(results: list[Result]) -> list[str]:
 
 
 def comparison() -> Iterator[str]:
-    """Yield what the device does otherwise: a copy, and torch; or why it could not."""
+    """Yield what the device does otherwise: a copy, and torch; or why one of them could not."""
     small = simulated()
     yield from ("| for comparison | |", "|---|---|")
-    try:
+
+    def copied() -> Iterator[str]:
         rate = copy_bandwidth(small) / 1e9
         yield f"| copy within the device's memory, read and written | {rate:,.0f} GB/s |"
+
+    def multiplied() -> Iterator[str]:
         for name, rate in torch_rates(small):
-            yield f"| torch, {name} | {rate:,.0f} million MAC/s |"
-    except Exception as err:
-        yield f"| could not go on | {reason(err)} |"
+            yield f"| {name} | {rate:,.0f} million MAC/s |"
+
+    for each in (copied, multiplied):
+        try:
+            yield from each()
+        except Exception as err:
+            yield f"| {each.__name__}: could not go on | {reason(err)} |"
 
 
 def reason(err: Exception) -> str:
@@ -351,9 +381,11 @@ def kernels_between_events() -> list[Timed]:
     from cuda_calls import KERNELS
 
     places = [(import_module(module), name) for module, name in KERNELS.values()]
-    kernels = [Timed(getattr(module, name)) for module, name in places]
-    for (module, name), kernel in zip(places, kernels, strict=True):
-        setattr(module, name, kernel)
+    kernels = [
+        Timed(getattr(module, name), partial(setattr, module, name)) for module, name in places
+    ]
+    for kernel in kernels:
+        kernel.place(kernel)
     return kernels
 
 
@@ -370,32 +402,69 @@ def answers() -> bool:
         return False
 
 
-def run_jobs(small: bool, only: str = "") -> tuple[list[Result], str]:
-    """Run all jobs; return what they gave, and why some did not run or an empty text.
+@dataclass
+class Ran:
+    """Jobs that ran, and why others did not."""
+
+    results: list[Result] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+    @property
+    def incomplete(self) -> str:
+        """Return why jobs are missing, or an empty text."""
+        late = f"left out after {LIMIT_SECONDS:.0f} s: {'; '.join(self.left_out)}"
+        return "; ".join([*self.told, *([late] if self.left_out else [])])
+
+    @property
+    def compared(self) -> str:
+        """Return how many numbers were compared, and how many differ, in words."""
+        return (
+            f"{len(self.results)} jobs, {sum(r.compared for r in self.results):,} numbers compared "
+            f"bit for bit, {sum(r.different for r in self.results):,} different"
+            f"{'; ' + self.incomplete if self.incomplete else ''}."
+        )
+
+    @property
+    def right(self) -> bool:
+        """Return whether all jobs ran, and no number differs."""
+        return not self.incomplete and all(r.different == 0 for r in self.results)
+
+
+def run_jobs(
+    given: Iterator[Job],
+    begin: float,
+    only: str = "",
+    runs: int = 2,
+    write: Callable[[Ran], None] = lambda _: None,
+) -> Ran:
+    """Run jobs until the time since ``begin`` is over; after each of them, call ``write``.
 
     A job that fails is told, and the others run, unless the device answers nothing any more.
     """
-    results, left_out, told, begin = [], [], [], time.perf_counter()
-    kernels = kernels_between_events()
-    for job in jobs(small):
+    ran, kernels = Ran(), kernels_between_events()
+    for job in given:
         if not any(word in job.name for word in only.split(",")):
             continue
         if time.perf_counter() - begin > LIMIT_SECONDS:
-            left_out.append(job.name)
+            ran.left_out.append(job.name)
             continue
         try:
-            results.append(measure(job, kernels))
+            ran.results.append(measure(job, kernels, runs))
         except Exception as err:
-            told.append(f"failed: {job.name}: {reason(err)}")
-            sys.stderr.write(f"{told[-1]}\n")
+            ran.told.append(f"failed: {job.name}: {reason(err)}")
+            sys.stderr.write(f"{ran.told[-1]}\n")
             if not answers():
-                told.append("the device answers nothing any more, the jobs after it did not run")
+                ran.told.append(
+                    "the device answers nothing any more, the jobs after it did not run"
+                )
                 break
             continue
-        sys.stderr.write(f"{job.name}: {results[-1].different} different\n")
-    if left_out:
-        told.append(f"left out after {LIMIT_SECONDS:.0f} s: {'; '.join(left_out)}")
-    return results, "; ".join(told)
+        sys.stderr.write(f"{job.name}: {ran.results[-1].different} different\n")
+        write(ran)
+    for kernel in kernels:
+        kernel.put_back()
+    return ran
 
 
 def measured(options: argparse.Namespace) -> int:
@@ -414,23 +483,47 @@ def measured(options: argparse.Namespace) -> int:
     if not device_available():
         raise CannotRunError("numba finds no CUDA device, though the driver has one")
     facts, begin = json.loads(options.measure), time.perf_counter()
-    results, incomplete = run_jobs(options.size == "small", options.only)
-    if not results:
-        raise CannotRunError(incomplete or f"--only {options.only}: no job has such a name")
-    rest = list(comparison())
-    different = sum(r.different for r in results)
-    head = [
-        f"{facts['card']}; driver {facts['driver']}; Python {platform.python_version()}, numba "
-        f"{numba.__version__}, numpy {np.__version__}; {datetime.now(UTC):%Y-%m-%d}, "
-        f"{time.perf_counter() - begin:.0f} s.",
-        f"{len(results)} jobs, {sum(r.compared for r in results):,} numbers compared bit for bit, "
-        f"{different:,} different{'; ' + incomplete if incomplete else ''}.",
-    ]
-    text = "\n".join([head[0], "", head[1], "", *table(results), "", *rest]) + "\n"
+    small = options.size == "small"
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(text)
-    sys.stdout.write(f"{text}written to {options.out}\n")
-    return int(bool(incomplete) or different > 0)
+    before: list[str] = []
+    rest: list[str] = []
+
+    def text_of(ran: Ran) -> str:
+        head = (
+            f"{facts['card']}; driver {facts['driver']}; Python {platform.python_version()}, numba "
+            f"{numba.__version__}{numba_cuda()}, numpy {np.__version__}; "
+            f"{datetime.now(UTC):%Y-%m-%d}, {time.perf_counter() - begin:.0f} s."
+        )
+        lines = [head, "", ran.compared, "", *before, *table(ran.results), "", *rest]
+        return "\n".join(lines) + "\n"
+
+    def write(ran: Ran) -> None:
+        options.out.write_text(text_of(ran))
+
+    right = True
+    if not small:  # every kernel on a few numbers, before anything takes long
+        quick = run_jobs(jobs(True), begin, options.only, 1)
+        before += [f"Before, every job at a small size: {quick.compared}", ""]
+        right = quick.right
+        rest += comparison()
+    ran = run_jobs(jobs(small), begin, options.only, 2, write)
+    if not ran.results:
+        raise CannotRunError(ran.incomplete or f"--only {options.only}: no job has such a name")
+    if small:
+        rest += comparison()
+    write(ran)
+    sys.stdout.write(f"{text_of(ran)}written to {options.out}\n")
+    return int(not (ran.right and right))
+
+
+def numba_cuda() -> str:
+    """Return the version of numba's package for CUDA, where it is one of its own."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f", numba-cuda {version('numba-cuda')}"
+    except PackageNotFoundError:
+        return ""
 
 
 def main() -> int:

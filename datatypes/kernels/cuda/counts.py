@@ -9,7 +9,8 @@ from numba import cuda
 from numpy.typing import NDArray
 
 from ...base.errors import BitlatheError
-from .launch import blocks_for, require_device, run
+from .launch import blocks_for, require_device
+from .tiles import Result, Tile, row_ranges, run_tiles, starting, taken
 
 MOST_CODES = 256
 THREADS = 256
@@ -43,8 +44,18 @@ def code_counts(codes: NDArray[Any], size: int) -> NDArray[np.int64]:
     if size > MOST_CODES:
         raise BitlatheError(f"device 'cuda': codes of at most 8 bits are counted, got {size} codes")
     counts = np.zeros(size, np.int64)
-    if codes.size:
-        flat = np.ascontiguousarray(codes.reshape(-1), np.uint8)
-        grid = min(blocks_for(flat.size, THREADS), MOST_BLOCKS), THREADS
-        run(counts_kernel, grid, (flat,), (), (counts,))
+    if not codes.size:
+        return counts
+    flat = np.ascontiguousarray(codes.reshape(-1), np.uint8)
+
+    def grid_of(_: tuple[int, ...]) -> tuple[int, int]:
+        return min(blocks_for(flat.size, THREADS), MOST_BLOCKS), THREADS
+
+    def add(found: NDArray[np.int64]) -> None:
+        counts[:] += found
+
+    parts = row_ranges(flat.size, 0, lambda n: taken([flat[:n], counts]))
+    result = Result(counts.shape, counts.dtype, add, zero=True)
+    tiles = [Tile((flat[part],), (result,)) for part in parts]
+    run_tiles(starting(counts_kernel, grid_of, ()), "r", (flat,), tiles)
     return counts

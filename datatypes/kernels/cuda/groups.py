@@ -5,7 +5,6 @@ Values that codes stand for are not made here.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +14,8 @@ from ...base.errors import BitlatheError
 from ..base.tables import Book, groups_of, ordered_cuts, value_table
 from ..grids.groups import Bytes, Groups, Matrix
 from . import group_kernels as kernels
-from .launch import blocks_for, empty, lies_on_device, require_device, run, to_device
+from .launch import blocks_for, empty, lies_on_device, require_device, to_device
+from .tiles import Launch, row_tiles, run_tiles
 
 HIGHEST: Final = np.iinfo(np.int32).max
 RULES: Final = ("floor", "ceil", "even", "rceil")
@@ -55,7 +55,7 @@ def leaves_of(size: int) -> NDArray[np.int64]:
 
 
 def _held(x: Any) -> Any:
-    """Return a matrix on the device; it is copied there unless it lies there already.
+    """Return a matrix as it is, on the host or on the device, checked.
 
     Raises
     ------
@@ -68,19 +68,7 @@ def _held(x: Any) -> Any:
             "device 'cuda': x: a (rows, k) matrix of float32 is needed, got "
             f"{tuple(x.shape)} of {x.dtype}"
         )
-    return to_device(x)
-
-
-def _back(x: Any, found: Groups) -> Groups:
-    """Return what was found where the matrix came from: on the host, or on the device."""
-    if lies_on_device(x):
-        return found
-    parts = {
-        name: part.copy_to_host()
-        for name in ("codes", "scales", "choices")
-        if (part := getattr(found, name)) is not None
-    }
-    return replace(found, **parts)
+    return to_device(x) if lies_on_device(x) else x
 
 
 def _nothing(x: Any, group: int) -> Groups:
@@ -90,27 +78,68 @@ def _nothing(x: Any, group: int) -> Groups:
     return Groups(codes=np.zeros(x.shape, np.uint8), scales=none.astype(np.float32), choices=none)
 
 
-def _choose(x: Any, books: Sequence[Book], group: int, scale: str) -> tuple[Any, Any]:
-    """Return the scales and the choices of a matrix on the device, there."""
+def _made(
+    launch: Launch,
+    roles: str,
+    inputs: Sequence[Any],
+    results: Sequence[tuple[tuple[int, ...], Any]],
+) -> list[Any]:
+    """Return what kernels make of the rows of a matrix, where it lies.
+
+    Parameters
+    ----------
+    launch : callable
+        Starts them; see `tiles.run_tiles`.
+    roles : str
+        Of the inputs, as in `tiles.row_tiles`.
+    inputs : sequence of array
+        The matrix is the first.
+    results : sequence of (shape, dtype)
+        A row for each row of the matrix.
+    """
+    if lies_on_device(inputs[0]):
+        made = [empty(shape, dtype) for shape, dtype in results]
+        launch([to_device(each) for each in inputs], made, 0)
+        return made
+    made = [np.empty(shape, dtype) for shape, dtype in results]
+    run_tiles(launch, roles, inputs, row_tiles(inputs, roles, made))
+    return made
+
+
+def _start_choose(books: Sequence[Book], group: int, scale: str) -> Launch:
+    """Return what starts the search of scales and choices, tables of the books behind the rows."""
+
+    def launch(given: list[Any], results: list[Any], stream: Any) -> None:
+        x, cuts, labels, tables, tops, leaves = given
+        scales, choices = results[:2]
+        count = scales.shape[0] * scales.shape[1]
+        grid = blocks_for(count, kernels.SLOTS), kernels.SLOTS * kernels.SUMS
+        kernels.choose_kernel[(*grid, stream)](
+            x, cuts, labels, tables, tops, leaves, group, scale == "fp16", scales, choices
+        )
+
+    return launch
+
+
+def _start_code(given: Sequence[Any], group: int, codes: Any, stream: Any) -> None:
+    """Start the coding of rows: given are they, cuts, labels, scales, choices."""
+    x = given[0]
+    grid = (blocks_for(x.shape[1], THREADS), blocks_for(x.shape[0], 1)), THREADS
+    kernels.code_kernel[(*grid, stream)](*given, group, codes)
+
+
+def _tables(x: Any, books: Sequence[Book], group: int) -> tuple[Any, ...]:
+    """Return what the search takes beside the matrix: cuts, labels, values, tops, leaves.
+
+    Raises
+    ------
+    BitlatheError
+        One of several books has too many codes.
+    """
     cuts, labels, tables, tops = tables_of(books)
     if len(books) > 1 and tables.shape[1] > kernels.MOST_VALUES:
         raise BitlatheError(f"cuda: books of a mixture have at most {kernels.MOST_VALUES} codes")
-    shape = x.shape[0], groups_of(x.shape[1], group)
-    scales, choices = empty(shape, np.float32), empty(shape, np.uint8)
-    inputs = x, cuts, labels, tables, tops, leaves_of(min(group, x.shape[1]))
-    grid = blocks_for(shape[0] * shape[1], kernels.SLOTS), kernels.SLOTS * kernels.SUMS
-    run(kernels.choose_kernel, grid, inputs, (group, scale == "fp16"), (scales, choices))
-    return scales, choices
-
-
-def _code(x: Any, books: Sequence[Book], group: int, scales: Any, choices: Any) -> Any:
-    """Return the codes of a matrix on the device, there."""
-    rows, k = x.shape
-    codes = empty((rows, k), np.uint8)
-    cuts, labels, _, _ = tables_of(books)
-    grid = (blocks_for(k, THREADS), blocks_for(rows, 1)), THREADS
-    run(kernels.code_kernel, grid, (x, cuts, labels, scales, choices), (group,), (codes,))
-    return codes
+    return cuts, labels, tables, tops, leaves_of(min(group, x.shape[1]))
 
 
 def choose(
@@ -126,10 +155,12 @@ def choose(
     held = _held(x)
     if not math.prod(x.shape):
         found = _nothing(x, group)
-    else:
-        scales, choices = _choose(held, books, group, scale)
-        found = _back(x, Groups(codes=choices, scales=scales, choices=choices))
-    return found.scales, found.choices  # type: ignore[return-value]
+        return found.scales, found.choices  # type: ignore[return-value]
+    inputs = held, *_tables(held, books, group)
+    shape = x.shape[0], groups_of(x.shape[1], group)
+    results = (shape, np.float32), (shape, np.uint8)
+    scales, choices = _made(_start_choose(books, group, scale), "rhhhhh", inputs, results)
+    return scales, choices
 
 
 def codebooks_given(
@@ -139,8 +170,13 @@ def codebooks_given(
     held = _held(x)
     codes = _nothing(x, group).codes
     if math.prod(x.shape):
-        codes = _code(held, books, group, scales, choices)
-        codes = codes if lies_on_device(x) else codes.copy_to_host()
+        cuts, labels, _, _ = tables_of(books)
+        inputs = held, cuts, labels, scales, choices
+
+        def launch(given: list[Any], results: list[Any], stream: Any) -> None:
+            _start_code(given, group, results[0], stream)
+
+        codes = _made(launch, "rhhrr", inputs, [(tuple(x.shape), np.uint8)])[0]
     return Groups(codes=codes, scales=scales, choices=choices)
 
 
@@ -153,9 +189,17 @@ def codebooks(x: Matrix, books: Sequence[Book], group: int, scale: str = "fp32")
     held = _held(x)
     if not math.prod(x.shape):
         return _nothing(x, group)
-    scales, choices = _choose(held, books, group, scale)
-    codes = _code(held, books, group, scales, choices)
-    return _back(x, Groups(codes=codes, scales=scales, choices=choices))
+    find = _start_choose(books, group, scale)
+
+    def launch(given: list[Any], results: list[Any], stream: Any) -> None:
+        find(given, results, stream)
+        _start_code((*given[:3], *results[:2]), group, results[2], stream)
+
+    shape = x.shape[0], groups_of(x.shape[1], group)
+    results = (shape, np.float32), (shape, np.uint8), (tuple(x.shape), np.uint8)
+    inputs = held, *_tables(held, books, group)
+    scales, choices, codes = _made(launch, "rhhhhh", inputs, results)
+    return Groups(codes=codes, scales=scales, choices=choices)
 
 
 def mx(
@@ -185,10 +229,18 @@ def mx(
         none = _nothing(x, group)
         return Groups(codes=none.codes, scales=none.scales.astype(np.uint8))
     shape = x.shape[0], groups_of(x.shape[1], group)
-    scales, exponents = empty(shape, np.float32), empty(shape, np.uint8)
     top = int(np.float32(largest).view(np.int32))
-    grid = blocks_for(shape[0] * shape[1], kernels.SLOTS), kernels.SLOTS * kernels.SUMS
     facts = group, top, mantissa_bits, RULES.index(rule)
-    run(kernels.power_kernel, grid, (held,), facts, (scales, exponents))
-    codes = _code(held, (book,), group, scales, np.zeros(shape, np.uint8))
-    return _back(x, Groups(codes=codes, scales=exponents))
+    cuts, labels, _, _ = tables_of((book,))
+
+    def launch(given: list[Any], results: list[Any], stream: Any) -> None:
+        rows, *tables, choices = given
+        exponents, codes, scales = results
+        grid = blocks_for(math.prod(scales.shape), kernels.SLOTS), kernels.SLOTS * kernels.SUMS
+        kernels.power_kernel[(*grid, stream)](rows, *facts, scales, exponents)
+        _start_code((rows, *tables, scales, choices), group, codes, stream)
+
+    results = (shape, np.uint8), (tuple(x.shape), np.uint8), (shape, np.float32)
+    inputs = held, cuts, labels, np.zeros(shape, np.uint8)
+    exponents, codes, _ = _made(launch, "rhhr", inputs, results)
+    return Groups(codes=codes, scales=exponents)

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -154,17 +155,39 @@ def test_what_differs_or_fails_or_comes_too_late_is_told(device, monkeypatch):
         (True, [("good", 2, 0)], ""),
         (False, [], "; the device answers nothing any more, the jobs after it did not run"),
     ):
-        monkeypatch.setattr(device, "jobs", lambda small: iter([good, wrong, broken, good]))
+        given, written = iter([good, wrong, broken, good]), []
         monkeypatch.setattr(device, "answers", lambda alive=alive: alive)
-        results, why = device.run_jobs(False)
-        assert [(r.job.name, r.compared, r.different) for r in results] == ran + more
-        assert why == failed + rest
-    for result in results:
+        made = device.run_jobs(
+            given, time.perf_counter(), write=lambda r, w=written: w.append(r.compared)
+        )
+        assert [(r.job.name, r.compared, r.different) for r in made.results] == ran + more
+        assert made.incomplete == failed + rest
+        assert not made.right
+        # the table is written after each job: what is done is there, whatever comes later
+        assert written[:2] == ["1 jobs, 2 numbers compared bit for bit, 0 different.",
+                               "2 jobs, 4 numbers compared bit for bit, 1 different."]  # fmt: skip
+    for result in made.results:
         result.kernel_s = 0.5
-    assert "| wrong | 2 | 1 | 0.0 |" in "\n".join(device.table(results))
+    assert "| wrong | 2 | 1 | 0.0 |" in "\n".join(device.table(made.results))
     monkeypatch.setattr(device, "LIMIT_SECONDS", -1.0)
-    monkeypatch.setattr(device, "jobs", lambda small: iter([good, wrong]))
-    assert device.run_jobs(False) == ([], "left out after -1 s: good; wrong")
+    late = device.run_jobs(iter([good, wrong]), time.perf_counter())
+    assert (late.results, late.incomplete) == ([], "left out after -1 s: good; wrong")
+
+
+def test_a_job_that_cannot_be_made_leaves_the_others(device, monkeypatch):
+    import device_jobs
+
+    def broken(small):
+        raise MemoryError("no room")
+        yield
+
+    good = fake(device, "good", {"cpu": [1], "cuda": [1]})
+    monkeypatch.setattr(device_jobs, "GROUPS", (broken, lambda small: iter([good])))
+    monkeypatch.setattr(device, "kernels_between_events", list)
+    monkeypatch.setattr(device, "answers", lambda: True)
+    made = device.run_jobs(device_jobs.jobs(True), time.perf_counter())
+    assert [r.job.name for r in made.results] == ["good"]
+    assert made.incomplete == "failed: broken: MemoryError: no room"
 
 
 def test_the_status_is_1_where_bits_differ(tmp_path):

@@ -1,6 +1,7 @@
 """Products of quantized operands: CUDA kernels against numba's, and those against fractions."""
 
 from fractions import Fraction
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from bitlathe.datatypes.formats import catalogue
 from bitlathe.sim.pe import products
 from bitlathe.sim.pe.dequantize import table_matmul
 from bitlathe.sim.pe.products import Blocks
+from cuda_calls import KERNELS
 from cuda_twins import assert_same, on_device, runs_itself_in_the_simulator
 
 test_twins_agree_in_the_simulator = runs_itself_in_the_simulator(__file__)
@@ -169,33 +171,175 @@ def test_block_scaled_product_within_its_bound(grids, scales):
             assert abs(Fraction(float(got[m, n])) - sum(terms)) <= bound
 
 
-def products_in_launches(monkeypatch, limit):
-    """Return how many launches two products take under a limit; they give the CPU's bits."""
-    from bitlathe.datatypes.kernels.cuda import launch
+def calls_of_every_kernel():
+    """By name a call on a device, for each kernel that the host starts in tiles."""
+    from bitlathe.arch.pe import AntPE, FpMacPE, IntMacPE, LutPE, OlivePE
+    from bitlathe.datatypes import kernels as on_cpu
+    from bitlathe.datatypes.kernels.cuda import counts
+    from bitlathe.datatypes.kernels.cuda import groups as on_gpu
+    from bitlathe.sim.array.systolic.stack import simulate_stack
+    from bitlathe.sim.pe import mac
+    from bitlathe.sim.pe.bit_serial import bitserial_dot
 
-    launches, run = [], launch.run
-    monkeypatch.setattr(launch, "memory_limit", lambda: limit)
-    monkeypatch.setattr(launch, "run", lambda *job: (launches.append(0), run(*job)))
     rng = np.random.default_rng(8)
-    sides = [blocks(rng, rows, 11, 3, RAZER, SMALL) for rows in (2, 9)]
-    assert_same(products.block_scaled_matmul, *sides, group=3)
-    assert_same(products.dual_grain_matmul, *dual_grain(1, 2, 9, 11, 3), group=3)
+    sides = [blocks(rng, rows, 5, 3, FP4, SMALL) for rows in (3, 7)]
     codes, scales = rng.integers(0, 16, (9, 11)), rng.random((9, 4))
-    assert_same(table_matmul, rng.random((2, 11)), codes, FP4, scales, group=3)
-    return len(launches)
+    acts, weights = rng.integers(-7, 8, (3, 1, 11)), rng.integers(-7, 8, (9, 11))
+    apart, small = rng.integers(-7, 8, (9, 11)), rng.integers(-7, 8, (4, 2, 3))
+    book = catalogue.single("fp4_e2m1").grid
+    x = rng.standard_normal((5, 12)).astype(np.float32)
+    given = rng.random((5, 2)).astype(np.float32), np.zeros((5, 2), np.uint8)
+    mixture = tuple(m.grid.book("even") for m in catalogue.element("bitmod_fp3").formats)
+
+    def made(cpu, gpu, names):
+        def run(device):
+            found = gpu() if device == "cuda" else cpu()
+            return tuple(getattr(found, name) for name in names)
+
+        return run
+
+    def stack(device):
+        runs = simulate_stack(small, small.swapaxes(1, 2), 2, 2, "os", device=device)
+        return tuple(each.outputs for each in runs)
+
+    def call(function, *operands, **keywords):
+        def run(device):
+            found = function(*operands, device=device, **keywords)
+            return tuple(map(np.asarray, found)) if isinstance(found, tuple) else (found,)
+
+        return run
+
+    planes, powers = rng.integers(0, 4, (9, 2, 6)), rng.integers(-3, 3, (9, 2))
+    shifts, many = rng.integers(-2, 3, (9, 4)), rng.integers(0, 16, 600)
+    return {
+        "table": call(table_matmul, rng.random((3, 11)), codes, FP4, scales, group=3),
+        "dual grain": call(products.dual_grain_matmul, *dual_grain(1, 3, 9, 11, 3), group=3),
+        "blocks": call(products.block_scaled_matmul, *sides, group=3),
+        "shifted": call(products.shifted_fp4_matmul, rng.integers(0, 99, (3, 11)), codes, shifts,
+                        rng.random(9), group=3),
+        "bit-serial": call(bitserial_dot, acts, weights, "int4", activation="int8"),
+        "bit-serial apart": call(bitserial_dot, apart, weights, "int4", activation="int8"),
+        "exact": call(bitserial_dot, acts, weights, "int4", "exact", activation="int8"),
+        "integer": call(mac.int_mac_dot, acts, weights, IntMacPE(lanes=2)),
+        "flint": call(mac.ant_dot, acts, codes, AntPE()),
+        "pairs": call(mac.olive_dot, apart, abs(weights), OlivePE()),
+        "float": call(mac.fp_mac_dot, acts, weights, FpMacPE()),
+        "tables": call(mac.lut_tables, apart, LutPE(inputs=2)),
+        "look-ups": call(mac.lut_matmul, acts[:, 0], planes, powers, LutPE(inputs=2)),
+        "arrays": stack,
+        "mixture": made(lambda: on_cpu.codebooks(x, mixture, 8),
+                        lambda: on_gpu.codebooks(x, mixture, 8), ("codes", "scales", "choices")),
+        "given": made(lambda: on_cpu.codebooks_given(x, (book.book("even"),), 8, *given),
+                      lambda: on_gpu.codebooks_given(x, (book.book("even"),), 8, *given),
+                      ("codes",)),
+        "mx": made(lambda: on_cpu.mx(x, *book.float_parameters, 6.0, 8, "floor"),
+                   lambda: on_gpu.mx(x, book.book("even"), 6.0, 1, 8), ("codes", "scales")),
+        "counts": lambda device: (
+            counts.code_counts(many, 16) if device == "cuda" else np.bincount(many, minlength=16),),
+    }  # fmt: skip
+
+
+class Few:
+    """Stands for a kernel: fewer threads than it is launched with, for the simulator's sake."""
+
+    def __init__(self, kernel):
+        self.kernel = kernel
+
+    def __getitem__(self, grid):
+        _, threads, stream = grid
+        if isinstance(threads, tuple):
+            return self.kernel[(1, 1), (2, 2), stream]
+        return self.kernel[1, 3, stream]
+
+
+@pytest.fixture
+def few_threads(monkeypatch):
+    """A few threads for kernels whose threads stride over all there is; small shared arrays."""
+    from bitlathe.datatypes.kernels.cuda import group_kernels
+
+    strides = ("bit_serial", "exact", "dequantize", "int", "flint", "pair", "float", "tables",
+               "lookups", "code", "counts")  # fmt: skip
+    for module, name in (KERNELS[each] for each in strides):
+        place = import_module(module)
+        monkeypatch.setattr(place, name, Few(getattr(place, name)))
+    monkeypatch.setattr(group_kernels, "SLOTS", 2)
+
+
+def run_within(monkeypatch, limit, call):
+    """Return what a call gives, what it allocates, and its tiles as they start and end."""
+    from bitlathe.datatypes.kernels.cuda import tiles
+
+    allocate, finish, result = tiles.allocate, tiles._finish, tiles.Buffer.result
+    sizes, order = [], []
+
+    def room(self, wanted):
+        if not order or order[-1] != ("start", self.stream):
+            order.append(("start", self.stream))
+        return result(self, wanted)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tiles, "ALIGNED", 8)
+        patch.setattr(tiles, "memory_limit", lambda: limit)
+        patch.setattr(tiles, "allocate", lambda n: sizes.append(n) or allocate(n))
+        patch.setattr(tiles.Buffer, "result", room)
+        patch.setattr(tiles, "_finish", lambda *a: order.append(("end", a[2])) or finish(*a))
+        return call("cuda"), sizes, order
 
 
 @on_device
-@pytest.mark.usefixtures("small_tiles")
-def test_a_twin_within_a_limit_of_memory(monkeypatch):
-    assert products_in_launches(monkeypatch, 1 << 20) == 3
-    assert products_in_launches(monkeypatch, 700) > 3
-    with pytest.raises(BitlatheError, match="more than the 64 allowed; give fewer activations"):
-        products_in_launches(monkeypatch, 64)
+@pytest.mark.usefixtures("small_tiles", "few_threads")
+def test_every_twin_within_a_limit_of_memory(monkeypatch):
+    """A byte less than a call takes at once: more tiles, the same bits, no more bytes than that.
+
+    Two tiles are under way: the copies of the next one are asked for before the results of the
+    one before are waited for.
+    """
+    for name, call in calls_of_every_kernel().items():
+        whole, sizes, order = run_within(monkeypatch, 1 << 20, call)
+        assert name == "look-ups" or [what for what, _ in order] == ["start", "end"], name
+        limit = sum(sizes[:2]) - 1 if name != "look-ups" else max(sizes) + sizes[0]
+        found, sizes, order = run_within(monkeypatch, limit, call)
+        for one, other, right in zip(whole, found, call("cpu"), strict=True):
+            np.testing.assert_array_equal(one, right, err_msg=name)
+            np.testing.assert_array_equal(other, right, err_msg=name)
+        if name == "look-ups":  # tables and look-ups, one after the other
+            continue
+        assert sum(sizes) <= limit, name
+        assert len(sizes) == 3, name
+        count = len(order) // 2
+        streams = [stream for what, stream in order if what == "start"]
+        assert count > 1, name
+        assert len(set(streams)) == 2, name
+        assert streams == [streams[n % 2] for n in range(count)], name
+        assert [what for what, _ in order] == ["start", *["start", "end"] * (count - 1), "end"], (
+            name
+        )
+        with pytest.raises(BitlatheError, match="bytes, more than the 40 allowed; set BITLATHE_CU"):
+            run_within(monkeypatch, 40, call)
+
+
+@pytest.mark.parametrize("limit", [400, 700, 2000, 1 << 20])
+@pytest.mark.parametrize("apart", [False, True])
+def test_tiles_of_pairs_hold_each_pair_once(monkeypatch, limit, apart):
+    """The operands that a tile is given are those of its pairs; as many as the limit allows."""
+    from bitlathe.datatypes.kernels.cuda import tiles
+
+    monkeypatch.setattr(tiles, "ALIGNED", 8)
+    monkeypatch.setattr(tiles, "memory_limit", lambda: limit)
+    left, right = np.arange(60).reshape(20, 3), np.arange(100, 160).reshape(20, 3)
+    rows, columns = (np.arange(20),) * 2 if apart else np.indices((20, 20)).reshape(2, -1)
+    sums = np.zeros(rows.size, np.int64)
+    made = tiles.pair_tiles((left, right, rows, columns), "rcij", (sums,))
+    for (a, b, i, j), (result,) in made:
+        result.take(a[i, 0] * 1000 + b[j, 0])
+    np.testing.assert_array_equal(sums, left[rows, 0] * 1000 + right[columns, 0])
+    sizes = [tiles.taken(each.inputs) + tiles.taken(each.results) for each in made]
+    assert sum(sorted(sizes)[-2:]) <= limit
+    assert len(made) == 1 or limit < sum(sizes)
 
 
 def test_the_limit_of_memory_is_a_number(monkeypatch):
-    from bitlathe.datatypes.kernels.cuda.launch import memory_limit
+    from bitlathe.datatypes.kernels.cuda.tiles import memory_limit
 
     assert memory_limit() == 1 << 30
     monkeypatch.setenv("BITLATHE_CUDA_MIB", "2")

@@ -28,7 +28,7 @@ import numpy as np
 from numba import cuda
 from numba.cuda import dispatcher
 
-from bitlathe.datatypes.kernels.cuda import counts, groups, launch
+from bitlathe.datatypes.kernels.cuda import counts, groups, launch, tiles
 from cuda_calls import CALLS, KERNELS
 
 
@@ -46,16 +46,35 @@ places = {name: (import_module(module), kernel) for name, (module, kernel) in KE
 kept = {name: getattr(*place) for name, place in places.items()}
 seen = {name: Recorder() for name in KERNELS}
 
-def held(array):
-    # Stands for an array on the device
-    copy = lambda host=None: array if host is None else None
-    return SimpleNamespace(array=array, shape=array.shape, dtype=array.dtype, copy_to_host=copy)
+class Held:
+    # Stands for an array on the device, or a part of a buffer there
+    __cuda_ndarray__ = True
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+
+    def __getitem__(self, place):
+        return Held(self.array[place])
+
+    def view(self, kind):
+        return Held(self.array.view(kind))
+
+    def reshape(self, shape):
+        return Held(self.array.reshape(shape))
+
+    def copy_to_device(self, host, stream):
+        self.array[...] = host
+
+    def copy_to_host(self, host, stream):
+        host[...] = self.array
 
 
-to_device = lambda array: array if hasattr(array, "array") else held(np.array(array))
-launch.to_device = groups.to_device = to_device
-groups.empty = lambda shape, dtype: held(np.zeros(shape, dtype))
-counts.require_device = groups.require_device = launch.require_device = lambda: None
+nothing = SimpleNamespace(synchronize=lambda: None)
+tiles.cuda = SimpleNamespace(stream=lambda: nothing)
+tiles.allocate = lambda nbytes: Held(np.zeros(nbytes, np.uint8))
+launch.to_device = groups.to_device = tiles.to_device = lambda array: array
+for module in (counts, groups, launch, tiles):
+    module.require_device = lambda: None
 for name, (module, kernel) in places.items():
     setattr(module, kernel, seen[name])
     module.require_device = launch.require_device

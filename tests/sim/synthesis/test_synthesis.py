@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from bitlathe.arch.pe import BitSerialPE, IntMacPE
+from bitlathe.arch.pe import BitSerialPE, FpMacPE, IntMacPE
 from bitlathe.arch.synthesized import pe_key, shipped
 from bitlathe.sim.rtl.generate import pe_case, pe_design
 from bitlathe.sim.rtl.tools import yosys_folder
 from bitlathe.sim.synthesis.calibrate import PUBLISHED, published_design
-from bitlathe.sim.synthesis.flow import synthesize
+from bitlathe.sim.synthesis.flow import PASSES, passes_of, synthesize
 from bitlathe.sim.synthesis.gates import circuit_of, run_gates
 from bitlathe.sim.synthesis.liberty import DEFAULT_LIBRARY, read_library
 from bitlathe.sim.synthesis.measure import measure
@@ -108,3 +108,14 @@ def test_the_shipped_results_are_what_is_measured() -> None:
     for (_, pe, weight), seen in zip(subjects, results.pes, strict=True):
         for name, part in found[pe_key(pe), weight].parts.items():
             assert seen.parts[name].model_dump() == pytest.approx(part.model_dump(), rel=1e-5)
+
+
+def test_trees_of_many_adders_are_mapped_without_a_search_for_shared_ones() -> None:
+    few, many = (
+        pe_design(FpMacPE(activation="fp4_e2m1", weight="fp4_e2m1", lanes=lanes), "")
+        for lanes in (16, 32)
+    )
+    assert passes_of(few) == PASSES
+    assert [one for one, other in zip(passes_of(many), PASSES, strict=True) if one != other] == [
+        "synth -noshare -flatten -booth -top {top}"
+    ]
