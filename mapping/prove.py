@@ -11,7 +11,7 @@ from itertools import count as numbers
 from math import floor
 from typing import Any
 
-from .proof.bounds import Unrolled
+from .proof.bounds import Innermost, Unrolled, least
 from .proof.record import Chip, Layer
 from .proof.space import Storage, Way, storages, ways
 from .proof.tree import Part
@@ -105,7 +105,8 @@ class _Prover:
             each.tree[:] = ["all"]
             self._cost_all(part)
             return
-        tier, d, tile = max(_cuts(part), key=lambda cut: self._gain(each.part, cut))
+        among = {at for at, pair in part.floors().items() if pair.of(self.objective) < self.best}
+        tier, d, tile = max(_cuts(part), key=lambda cut: self._gain(each.part, cut, among))
         trees: list[list[Any]] = [[], []]
         each.tree[:] = [tier, self.layer.dims[d], tile, *trees]
         for half, tree in zip(each.part.split(tier, d, tile), trees, strict=True):
@@ -114,12 +115,19 @@ class _Prover:
                 _Open(chip=each.chip, storage=each.storage, way=each.way, part=half, tree=tree)
             )
 
-    def _gain(self, part: Part | None, cut: tuple[int, int, int]) -> tuple[float, float]:
-        """Return how near a split brings its two parts to being closed: together, and the worse."""
+    def _gain(
+        self, part: Part | None, cut: tuple[int, int, int], among: set[Innermost]
+    ) -> tuple[float, float]:
+        """Return how near a split brings its two parts to being closed: together, and the worse.
+
+        ``among``: innermost loops under which the part itself is open; the others close no later.
+        """
         gains = []
         for half in part.split(*cut) if part else ():
-            floor_of = half.narrowed().floor(self.objective) if half else None
-            reached = self.best if floor_of is None else min(floor_of, self.best)
+            floors = half.narrowed().floors(among) if half else {}
+            reached = (
+                min(least(floors.values(), self.objective), self.best) if floors else self.best
+            )
             gains.append(float(reached / self.best))
         return sum(gains), min(gains)
 

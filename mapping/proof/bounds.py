@@ -20,21 +20,23 @@ least clocks' static energy.
 """
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Container, Iterable
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
 from itertools import product
 from math import prod
 from typing import NamedTuple
 
-from .cost import code_bits, first_load, total
+from .cost import ends_of, first_load, passed
 from .count import Counted, units
 from .pixels import blocks, by_copy, first_pixel, members, passing, touched
 from .record import OPERANDS, OTHER, Chip, Layer, Level, Memory, Nest, Window
 from .space import Chain, Storage, Way, chains, kept_by, steps_of, tiers
 
 ZERO = Fraction(0)
+Innermost = tuple[int, int | None]
+"""Kinds of the loops innermost in the outermost group, and in the one inside; None: no loop."""
 
 
 class Pair(NamedTuple):
@@ -60,7 +62,25 @@ def least(pairs: Iterable[Pair], objective: str) -> Fraction:
     ).of(objective)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Indexed(NamedTuple):
+    """An operand: its dimensions outside of windows, windows over it, dimensions that do not index.
+
+    ``other``: the kind of the latter.
+    """
+
+    plain: tuple[int, ...]
+    windows: tuple[Window, ...]
+    over: tuple[int, ...]
+    other: int
+
+    @classmethod
+    def of(cls, layer: Layer, operand: str) -> "Indexed":
+        """Return what an operand of a layer is."""
+        own, other = layer.indexed(operand), OTHER[operand]
+        return cls(layer.plain(own), layer.slid(own), layer.of_kind(other), other)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rate:
     """What elements take that pass between two memories, in units of `Unrolled.scales`.
 
@@ -72,13 +92,14 @@ class Rate:
         The child's.
     stage : int
         Place among the operand's transfers, outermost first.
-    own : frozenset of int
-        Dimensions that index the operand.
+    own : Indexed
     clocks : tuple of (int, int, int, int)
         By port: clocks of an element that passes for the first, or only, time, and each other; of
         what may have no window.
     pj : tuple of (int, int)
         Energy of an element that passes for the first time, and each other.
+    ends : tuple of (int, tuple of str, Fraction)
+        The parent's port and the child's: number, axes of copies, clocks of a finished element.
     """
 
     operand: str
@@ -86,12 +107,13 @@ class Rate:
     child: Memory
     tier: int
     stage: int
-    own: frozenset[int]
+    own: Indexed
     clocks: tuple[tuple[int, int, int, int], ...]
     pj: tuple[int, int]
+    ends: tuple[tuple[int, tuple[str, ...], Fraction], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Side:
     """Some chains of a dimension, and what follows from all of them, tier by tier.
 
@@ -106,6 +128,8 @@ class Side:
         Least number of tiles of the whole dimension.
     whole : tuple of int
         Elements, at least, in tiles that are not short, nor in a short one.
+    halves : dict
+        What `split` found.
     """
 
     chains: tuple[Chain, ...]
@@ -114,24 +138,29 @@ class Side:
     last: tuple[int, ...]
     blocks: tuple[int, ...]
     whole: tuple[int, ...]
+    halves: "dict[tuple[int, int], tuple[Side | None, Side | None]]" = field(default_factory=dict)
 
     @classmethod
+    @cache
     def of(cls, some: tuple[Chain, ...]) -> "Side":
         """Return what follows from some chains."""
-        facts = [_facts(chain) for chain in some]
-        least = [
-            tuple(min(column) for column in zip(*rows, strict=True))
-            for rows in zip(*facts, strict=True)
-        ]
-        high = tuple(max(column) for column in zip(*(fact[0] for fact in facts), strict=True))
-        return cls(
-            chains=some, low=least[0], high=high, last=least[1], blocks=least[2], whole=least[3]
-        )
+        tiers, rows = len(some[0]), [_facts(chain) for chain in some]
+        least = tuple(map(min, zip(*rows, strict=True)))
+        low, last, blocks, whole = (least[i * tiers : (i + 1) * tiers] for i in range(4))
+        high = tuple(map(max, zip(*(row[:tiers] for row in rows), strict=True)))
+        return cls(chains=some, low=low, high=high, last=last, blocks=blocks, whole=whole)
 
-    @property
-    def single(self) -> bool:
-        """Whether there is one chain."""
-        return len(self.chains) == 1
+    def split(self, tier: int, tile: int) -> "tuple[Side | None, Side | None]":
+        """Return the chains with a tile of at most ``tile`` in a tier, and those with a larger."""
+        if (tier, tile) not in self.halves:
+            small, large = list[Chain](), list[Chain]()
+            for chain in self.chains:
+                (small if min(chain[tier], chain[0]) <= tile else large).append(chain)
+            self.halves[tier, tile] = (
+                Side.of(tuple(small)) if small else None,
+                Side.of(tuple(large)) if large else None,
+            )
+        return self.halves[tier, tile]
 
 
 @cache
@@ -153,8 +182,8 @@ def _tiles(chain: Chain) -> tuple[tuple[int, int], ...]:
 
 
 @cache
-def _facts(chain: Chain) -> tuple[tuple[int, ...], ...]:
-    """Return of each tier the tile, the last tile, the number of tiles, elements in whole ones."""
+def _facts(chain: Chain) -> tuple[int, ...]:
+    """Return of each tier the tile; the last tile; the number of tiles; elements in whole ones."""
     size = chain[0]
     tiles, last, blocks, whole = [size], [size], [1], [size]
     classes = {size: 1}
@@ -171,13 +200,13 @@ def _facts(chain: Chain) -> tuple[tuple[int, ...], ...]:
         blocks.append(sum(classes.values()))
         around = tiles[-2]
         whole.append(whole[-1] // around * (around // tiles[-1]) * tiles[-1])
-    return tuple(tiles), tuple(last), tuple(blocks), tuple(whole)
+    return (*tiles, *last, *blocks, *whole)
 
 
 class Room(NamedTuple):
     """A memory of a tier: its size in bits or words, and what it holds, by operand.
 
-    ``own``: dimensions of the operand; ``elements``, ``wider``: the size of an element and what an
+    ``own``: the operands; ``elements``, ``wider``: the size of an element and what an
     unfinished sum takes beyond, over ``scale``; ``copies``: units that a step's tile reaches, by
     dimension; ``sums``: what the next memory moves of sums, where there is one.
     """
@@ -186,7 +215,7 @@ class Room(NamedTuple):
     per: tuple[str, ...]
     size: int
     scale: int
-    own: tuple[frozenset[int], ...]
+    own: tuple[Indexed, ...]
     elements: tuple[int, ...]
     wider: tuple[int, ...]
     copies: tuple[int, ...]
@@ -214,7 +243,7 @@ class Unrolled:
             tuple((axis, size) for axis, d, size in way if d == dim) for dim in layer.dims
         )
         self.deep = len(self.groups) > 2 and not layer.windows
-        self.fullest = cache(self._fullest)
+        self.most, self.fullest = cache(self._most), cache(self._fullest)
         found = [
             (operand, stage, *self._rate(operand, stage))
             for operand in OPERANDS
@@ -252,23 +281,22 @@ class Unrolled:
         levels[-1] = Level(memory=levels[-1].memory, keeps=("output",), doubled=(), loops=loops)
         counted = Counted(self.layer, self.chip, Nest(levels=tuple(levels), spatial=self.way))
         moves = counted.moves()
-        alone = total(counted, moves)
-        own_pj = alone.total_pj - alone.energy_pj["static"]
+        ends = [ends_of(counted, move) for move in moves]
+        alone = passed(counted, moves, ends)
+        own_pj = sum(alone.energy_pj.values(), ZERO)
         self.scales = tuple(
             math.lcm(*(value.denominator for value in some))
             for some in (clocks, [*energies, own_pj, self.chip.static_pj])
         )
         self.static = int(self.chip.static_pj * self.scales[1])
         scale = self.scales[0]
-        self.compute = math.ceil(alone.compute)
-        self.busy = [alone.ports[key][2] * scale for key in self.ports]
+        self.compute = math.ceil(counted.all_steps * self.layer.step_cycles)
+        self.busy = [alone.busy[key] * scale for key in self.ports]
         self.timed = [0] * len(self.ports)
-        for move in moves:
-            width = code_bits(self.layer, move)
+        for move, at in zip(moves, ends, strict=True):
             for visit, _, count in move.timed:
-                for key, _, port, tile in counted.ends(move, visit):
-                    taken = port.clocks(tile.share * width)
-                    self.timed[self.ports[key]] += taken * count * scale
+                for end in at[visit]:
+                    self.timed[self.ports[end.key]] += end.clocks * count * scale
         self.fixed_pj = int(own_pj * self.scales[1])
 
     def _rate(
@@ -297,7 +325,13 @@ class Unrolled:
         pj: tuple[Fraction, Fraction],
     ) -> Rate:
         parent, child = self.storage[operand][stage : stage + 2]
-        own, (scale, scale_pj) = self.layer.indexed(operand), self.scales
+        scale, scale_pj = self.scales
+        width = self.layer.bits(operand, partial=False, code=child.words is not None)
+        ends = []
+        for memory, reads in ((parent, operand != "output"), (child, operand == "output")):
+            i = memory.port(operand, reads=reads)
+            at = self.ports[memory.name, i]
+            ends.append((at, memory.per, width / memory.ports[i].width))
         rows = [(port, *(int(rate * scale) for rate in row)) for port, row in clocks.items()]
         return Rate(
             operand=operand,
@@ -305,9 +339,10 @@ class Unrolled:
             child=child,
             tier=next(i for i, some in enumerate(self.groups) if child in some),
             stage=stage,
-            own=own,
+            own=Indexed.of(self.layer, operand),
             clocks=tuple((port, once, again, gone) for port, once, again, gone in rows),
             pj=(int(pj[0] * scale_pj), int(pj[1] * scale_pj)),
+            ends=tuple(ends),
         )
 
     def _ends(
@@ -338,7 +373,7 @@ class Unrolled:
         inside = [min(size, step)] + ([size % step] if size % step else [])
         return min(units(self.unrolls[d], per, extent)[0] for extent in inside)
 
-    def most(self, per: tuple[str, ...], d: int, tile: int) -> int:
+    def _most(self, per: tuple[str, ...], d: int, tile: int) -> int:
         """Return the elements of a tile of the unit along some axes that has most."""
         step = self.steps[d]
         unrolls = self.unrolls[d]
@@ -347,13 +382,14 @@ class Unrolled:
         rest = units(unrolls, per, tile % step)[1] if tile % step else 0
         return tile // step * units(unrolls, per, step)[1] + rest
 
-    def share(self, own: frozenset[int], per: tuple[str, ...], tiles: list[int]) -> int:
+    def share(self, own: Indexed, per: tuple[str, ...], tiles: list[int]) -> int:
         """Return the elements of the first tile of the copy of a memory that has most."""
-        found = prod(self.most(per, d, tiles[d]) for d in self.layer.plain(own))
-        return found * prod(
-            self.fullest(window, per, tiles[window.out], tiles[window.tap])
-            for window in self.layer.slid(own)
-        )
+        found = 1
+        for d in own.plain:
+            found *= self.most(per, d, tiles[d])
+        for window in own.windows:
+            found *= self.fullest(window, per, tiles[window.out], tiles[window.tap])
+        return found
 
     def _fullest(self, window: Window, per: tuple[str, ...], outputs: int, taps: int) -> int:
         """Return the pixels of a window's first block of the copy that has most."""
@@ -366,16 +402,16 @@ class Unrolled:
 
     def elements(self, rate: Rate, sides: tuple[Side, ...]) -> int:
         """Return the elements of all tiles of an operand at least, each tile once."""
-        found = prod(self.layer.sizes[d] for d in self.layer.plain(rate.own))
-        for window in self.layer.slid(rate.own):
+        found = prod(self.layer.sizes[d] for d in rate.own.plain)
+        for window in rate.own.windows:
             tier = 0 if rate.child.keep_halo else rate.tier
             found *= _passing(window, tier, *(sides[d].chains for d in window[:2]))
         return found
 
     def _largest(self, rate: Rate, sides: tuple[Side, ...]) -> int:
         """Return the elements of a tile at most."""
-        found = prod(sides[d].high[rate.tier] for d in self.layer.plain(rate.own))
-        for window in self.layer.slid(rate.own):
+        found = prod([sides[d].high[rate.tier] for d in rate.own.plain])
+        for window in rate.own.windows:
             extents = (sides[d].high[rate.tier] for d in window[:2])
             found *= touched(window, None, *extents)
         return found
@@ -405,17 +441,14 @@ class Unrolled:
         """Return sides without the tiles that have no room beside the least of all others."""
         found = list(sides)
         for room in self.rooms:
-            for d in range(len(found)):
-                most = self._most_tile(found, room, d)
-                if most is not None and most < found[d].high[room.tier]:
-                    kept = tuple(
-                        chain
-                        for chain in found[d].chains
-                        if min(chain[room.tier], chain[0]) <= most
-                    )
-                    if not kept:
+            low = [side.low[room.tier] for side in found]
+            for d, side in enumerate(found):
+                most = self._most_tile(low, room, d)
+                if most is not None and most < side.high[room.tier]:
+                    kept, _ = side.split(room.tier, most)
+                    if kept is None:
                         return sides  # the least do not fit: `floors` says so
-                    found[d] = Side.of(kept)
+                    found[d] = kept
         return tuple(found)
 
     def _room(self, tier: int, memory: Memory) -> "Room | None":
@@ -441,7 +474,7 @@ class Unrolled:
             per=memory.per,
             size=size,
             scale=scale,
-            own=tuple(self.layer.indexed(operand) for operand in held),
+            own=tuple(Indexed.of(self.layer, operand) for operand in held),
             elements=tuple(int(bits * scale) for bits in each),
             wider=tuple(int(bits * scale) for bits in more),
             copies=tuple(
@@ -450,18 +483,20 @@ class Unrolled:
             sums=sums[0] if sums else None,
         )
 
-    def _most_tile(self, sides: list[Side], room: "Room", d: int) -> int | None:
+    def _most_tile(self, low: list[int], room: "Room", d: int) -> int | None:
         """Return the largest tile of a dimension that may fit, or None if it takes no room."""
         beside = slope = 0
-        low = [side.low[room.tier] for side in sides]
         for own, each in zip(room.own, room.elements, strict=True):
-            if d in self.layer.plain(own):
-                slope += each * self.share(own - {d}, room.per, low)
+            share = each * self.share(own, room.per, low)
+            if d in own.plain:
+                slope += share // self.most(room.per, d, low[d])
             else:
-                beside += each * self.share(own, room.per, low)
+                beside += share
         return (room.size * room.scale - beside) * room.copies[d] // slope if slope else None
 
-    def floors(self, sides: tuple[Side, ...]) -> dict[tuple[int, int | None], Pair]:
+    def floors(
+        self, sides: tuple[Side, ...], among: Container[Innermost] | None = None
+    ) -> dict[Innermost, Pair]:
         """Return, by the loops innermost of the two outer groups, what mappings take at least.
 
         Loops for which there is no room are left out: all of them where nothing fits.
@@ -470,6 +505,8 @@ class Unrolled:
         ----------
         sides : tuple of Side
             The chains of each dimension.
+        among : container of Innermost, optional
+            Loops that are asked for; all if left out.
         """
         wide = self._spare(sides)
         if wide is None:
@@ -480,62 +517,85 @@ class Unrolled:
             inner = [0, 1, 2]
             if not any(side.low[1] > side.high[2] for side in sides[:3]):
                 inner.append(None)
-        return {
-            (x, y): self._floor(sides, x, y, edge)
-            for x, y in product(range(3), inner)
-            if not any(self._again(rate, sides, x, y) for rate in wide)
-        }
+        once = [self.elements(rate, sides) for rate in self.rates]
+        spared = [self._largest(rate, sides) for rate in self.rates]
+        again = [
+            [self._again(rate, sides, elements, inner, stays=stays) for stays in (False, True)]
+            for rate, elements in zip(self.rates, once, strict=True)
+        ]
+        found = dict[Innermost, Pair]()
+        for x in range(3):
+            rows = [both[x == rate.own.other] for rate, both in zip(self.rates, again, strict=True)]
+            for i, y in enumerate(inner):
+                if among is not None and (x, y) not in among:
+                    continue
+                more = [row[i] for row in rows]
+                if not any(m for m, rate in zip(more, self.rates, strict=True) if rate in wide):
+                    found[x, y] = self._floor(once, more, spared, edge)
+        return found
 
-    def _floor(self, sides: tuple[Side, ...], x: int, y: int | None, edge: int) -> Pair:
-        """Return the floor with loops x and y innermost of the two outer groups."""
+    def _floor(self, once: list[int], more: list[int], spared: list[int], edge: int) -> Pair:
+        """Return the floor where elements move once and again as often, by transfer."""
         scale, scale_pj = self.scales
         busy, timed, energy = list(self.busy), list(self.timed), self.fixed_pj
-        for rate in self.rates:
-            more, elements = self._again(rate, sides, x, y), self.elements(rate, sides)
-            energy += rate.pj[0] * elements + rate.pj[1] * more
-            spared = self._largest(rate, sides)
-            for port, once, again, gone in rate.clocks:
-                moved = once * elements + again * more
+        for rate, first, again, tile in zip(self.rates, once, more, spared, strict=True):
+            energy += rate.pj[0] * first + rate.pj[1] * again
+            for port, each, other, gone in rate.clocks:
+                moved = each * first + other * again
                 busy[port] += moved
-                timed[port] += max(0, moved - gone * spared)
+                moved -= gone * tile
+                if moved > 0:
+                    timed[port] += moved
         stepping = max(self.compute, -(-max(timed) // scale))
         cycles = max(-(-max(busy) // scale), stepping + edge)
         return Pair(cycles, energy + cycles * self.static, scale_pj)
 
-    def _again(self, rate: Rate, sides: tuple[Side, ...], x: int, y: int | None) -> int:
-        """Return how often elements are moved at least, the first time of each apart."""
-        other, elements = OTHER[rate.operand], self.elements(rate, sides)
-        over = [sides[d] for d in self.layer.of_kind(other)]
-        times = prod(side.blocks[1] for side in over) if x != other else 1
+    def _again(
+        self,
+        rate: Rate,
+        sides: tuple[Side, ...],
+        elements: int,
+        inner: list[int | None],
+        *,
+        stays: bool,
+    ) -> list[int]:
+        """Return how often elements move at least, the first time of each apart, by inner loop.
+
+        ``stays``: whether the loop innermost in the outermost group does not index the operand.
+        """
+        over = [sides[d].blocks for d in rate.own.over]
+        times = 1 if stays else prod([blocks[1] for blocks in over])
         found = once = elements * (times - 1)
         if rate.tier == 1:
-            return found
+            return [found] * len(inner)
         for around in range(1, rate.tier):
-            repeated = max(times, prod(side.blocks[around] for side in over)) - times
-            for d in self.layer.plain(rate.own) if repeated else ():
+            repeated = max(times, prod([blocks[around] for blocks in over])) - times
+            for d in rate.own.plain if repeated else ():
                 side = sides[d]
                 if side.low[around] > side.high[rate.tier]:  # several tiles in a whole block
                     part = elements // self.layer.sizes[d] * side.whole[around]
                     found = max(found, once + part * repeated)
-        if rate.tier == 2 and y is not None and y != other:
-            repeated = max(times, prod(side.blocks[2] for side in over)) - times
-            part = elements // self.layer.sizes[y] * sides[y].whole[1]
-            found = max(found, once + part * repeated)
-        return found
+        if rate.tier > 2:
+            return [found] * len(inner)
+        repeated = max(times, prod([blocks[2] for blocks in over])) - times
+        return [
+            found
+            if y is None or y == rate.own.other
+            else max(found, once + elements // self.layer.sizes[y] * sides[y].whole[1] * repeated)
+            for y in inner
+        ]
 
     def edges(self, sides: tuple[Side, ...]) -> tuple[int, int]:
         """Return the least clocks of first load and last store."""
-        loads: dict[int, list[tuple[int, dict[tuple[str, int], int], int]]] = {}
+        loads: dict[int, list[tuple[int, dict[int, int], int]]] = {}
         last = 0
         for rate in self.rates:
             up = rate.operand == "output"
             tiles = [(side.last if up else side.low)[rate.tier] for side in sides]
-            width = self.layer.bits(rate.operand, partial=False, code=rate.child.words is not None)
-            clocks = {}
-            for memory, reads in ((rate.parent, not up), (rate.child, up)):
-                i = memory.port(rate.operand, reads=reads)
-                share = self.share(rate.own, memory.per, tiles)
-                clocks[memory.name, i] = math.ceil(share * width / memory.ports[i].width)
+            clocks = {
+                port: -(-self.share(rate.own, per, tiles) * each.numerator // each.denominator)
+                for port, per, each in rate.ends
+            }
             if up:
                 last += max(clocks.values())
             else:

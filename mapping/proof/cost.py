@@ -1,13 +1,14 @@
 """Clocks, energy and accesses of a mapping, from what is counted of its loops."""
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
+from typing import Any, NamedTuple
 
-from .count import Counted, Move, PortKey, units
-from .record import OPERANDS, Chip, Layer, Nest
+from .count import Counted, Move, PortKey, Visit, units
+from .record import OPERANDS, Chip, Layer, Nest, Port
 
 DECODERS = "decoders"
 
@@ -51,115 +52,163 @@ def cost(layer: Layer, chip: Chip, nest: Nest) -> Cost:
     return total(counted, counted.moves())
 
 
-def total(counted: Counted, moves: list[Move]) -> Cost:
-    """Return what moves cost that have been counted."""
+class End(NamedTuple):
+    """What a visit takes of a port: clocks; elements in all copies, and the copies, that move."""
+
+    key: PortKey
+    reads: bool
+    port: Port
+    clocks: int
+    elements: int
+    copies: int
+
+
+Ends = dict[Visit, list[End]]
+
+
+def ends_of(counted: Counted, move: Move) -> Ends:
+    """Return what each visit of a move takes of the ports at both ends."""
+    width, found = code_bits(counted.layer, move), dict[Visit, list[End]]()
+    for visit in (*move.visits, *(visit for visit, _, _ in move.timed), move.edge):
+        if visit is not None and visit not in found:
+            found[visit] = [
+                End(key, reads, port, port.clocks(tile.share, width), tile.elements, tile.copies)
+                for key, reads, port, tile in counted.ends(move, visit)
+            ]
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """Reads and writes by port, its busy clocks, and the energy of memories, decoders and array."""
+
+    accesses: dict[PortKey, list[int]]
+    busy: dict[PortKey, int]
+    energy_pj: dict[str, Fraction]
+
+
+def passed(counted: Counted, moves: list[Move], ends: list[Ends]) -> Passed:
+    """Return what passes the ports when everything moves.
+
+    Parameters
+    ----------
+    counted : Counted
+    moves : list of Move
+    ends : list of dict
+        Of each move (`ends_of`).
+    """
     layer, chip = counted.layer, counted.chip
     keys = [(memory.name, i) for memory in chip.memories for i in range(len(memory.ports))]
-    compute = counted.all_steps * layer.step_cycles
-    accesses = {key: [0, 0] for key in keys}
-    busy = dict.fromkeys(keys, 0)
-    beside, decoded = {memory.name: Fraction(0) for memory in chip.memories}, Fraction(0)
-    for move in moves:
-        width = code_bits(layer, move)
-        extra = layer.bits(move.operand, partial=move.partial, code=False) - width
+    accesses, busy = {key: [0, 0] for key in keys}, dict.fromkeys(keys, 0)
+    energy, decoded = {memory.name: Fraction(0) for memory in chip.memories}, Fraction(0)
+    for move, at in zip(moves, ends, strict=True):
+        extra = layer.bits(move.operand, partial=move.partial, code=False) - code_bits(layer, move)
+        elements: dict[tuple[PortKey, bool], int] = {}
         for visit, count in move.visits.items():
-            for key, reads, port, tile in counted.ends(move, visit):
-                taken = port.clocks(tile.share * width)
-                accesses[key][not reads] += taken * tile.copies * count
-                busy[key] += taken * count
-                if extra:
-                    moved = tile.elements * count * extra / port.width
-                    beside[key[0]] += moved * _pj(chip, key, reads=reads)
-                each = chip.memory(key[0]).decoding_pj(move.operand, reads=reads)
-                if each:
-                    decoded += tile.elements * count * each
-    stalls = _stalls(counted, moves, compute, keys)
-    first, last = edges(counted, moves)
-    stall = max(stalls.values())
-    bound = max(math.ceil(compute), *busy.values())
-    cycles = max(bound, math.ceil(compute + stall) + first + last + chip.fill_cycles)
-    energy = beside
-    for key, (read, written) in accesses.items():
-        energy[key[0]] += read * _pj(chip, key, reads=True) + written * _pj(chip, key, reads=False)
+            for end in at[visit]:
+                accesses[end.key][not end.reads] += end.clocks * end.copies * count
+                busy[end.key] += end.clocks * count
+                some = end.key, end.reads
+                elements[some] = elements.get(some, 0) + end.elements * count
+        for ((name, i), reads), many in elements.items():
+            memory = chip.memory(name)
+            if extra:
+                energy[name] += many * extra / memory.ports[i].width * _pj(memory.ports[i], reads)
+            decoded += many * memory.decoding_pj(move.operand, reads=reads)
+    for (name, i), both in accesses.items():
+        for reads, many in zip((True, False), both, strict=True):
+            if many:
+                energy[name] += many * _pj(chip.memory(name).ports[i], reads)
     if decoded:
         energy[DECODERS] = decoded
     energy["array"] = array_pj(layer, chip, counted)
-    energy["static"] = cycles * chip.static_pj
+    return Passed(accesses=accesses, busy=busy, energy_pj=energy)
+
+
+def total(counted: Counted, moves: list[Move]) -> Cost:
+    """Return what moves cost that have been counted."""
+    ends = [ends_of(counted, move) for move in moves]
+    found = passed(counted, moves, ends)
+    compute = counted.all_steps * counted.layer.step_cycles
+    stalls = _stalls(counted, moves, ends, list(found.busy))
+    first, last = edges(moves, ends)
+    stall, fill = max(stalls.values()), counted.chip.fill_cycles
+    bound = max(math.ceil(compute), *found.busy.values())
+    cycles = max(bound, math.ceil(compute + stall) + first + last + fill)
     return Cost(
         cycles=cycles,
         compute=compute,
         stall=stall,
         first_load=first,
         last_store=last,
-        ports={key: (accesses[key][0], accesses[key][1], busy[key], stalls[key]) for key in keys},
-        energy_pj=energy,
+        ports={
+            key: (reads, writes, found.busy[key], stalls[key])
+            for key, (reads, writes) in found.accesses.items()
+        },
+        energy_pj={**found.energy_pj, "static": cycles * counted.chip.static_pj},
     )
 
 
 def _stalls(
-    counted: Counted, moves: list[Move], compute: Fraction, keys: list[PortKey]
+    counted: Counted, moves: list[Move], ends: list[Ends], keys: list[PortKey]
 ) -> dict[PortKey, Fraction]:
-    """Return the clocks by which each port delays the array."""
-    zero = Fraction(0)
-    beyond, inside, late = (dict.fromkeys(keys, zero) for _ in range(3))
-    windows: dict[PortKey, dict[tuple[str, str | None], Fraction]] = {key: {} for key in keys}
-    for move in moves:
-        width, waits, slow = code_bits(counted.layer, move), latency(move), zero
-        sums: dict[PortKey, list[Fraction]] = {}
+    """Return the clocks by which each port delays the array; counted in parts of a clock."""
+    parts, compute = counted.parts, counted.all_steps * counted.step
+    beyond, inside, late = (dict.fromkeys(keys, 0) for _ in range(3))  # late: twice as many
+    windows: dict[PortKey, dict[tuple[str, str | None], int]] = {key: {} for key in keys}
+    for move, at in zip(moves, ends, strict=True):
+        waits, slow = latency(move), 0
+        sums: dict[PortKey, list[int]] = {}
         for visit, window, count in move.timed:
-            slowest: int = 0
-            for key, _, port, tile in counted.ends(move, visit):
-                taken = port.clocks(tile.share * width)
-                both = sums.setdefault(key, [zero, zero])
-                both[0] += max(zero, Fraction(taken) - window) * count
-                both[1] += min(Fraction(taken), window) * count
+            slowest = 0
+            for end in at[visit]:
+                taken = end.clocks * parts
+                both = sums.setdefault(end.key, [0, 0])
+                both[0] += max(0, taken - window) * count
+                both[1] += min(taken, window) * count
                 slowest = max(slowest, taken)
-            slow += max(zero, Fraction(slowest + waits) - window) * count
+            slow += max(0, slowest + waits * parts - window) * count
         for key, (over, within) in sums.items():
-            beyond[key] += max(zero, over)
-            inside[key] += max(zero, within)
+            beyond[key] += max(0, over)
+            inside[key] += max(0, within)
             edge = move.operand, move.child.name if move.child else None
             windows[key][edge] = move.windows
         if waits:
-            at = move.parent.name, move.parent.port(move.operand, reads=True)
+            key = move.parent.name, move.parent.port(move.operand, reads=True)
             alone = move.kind == "fetch" and not move.doubled
-            late[at] = max(late[at], slow if alone else slow / 2)
-    return {
-        key: max(
-            beyond[key] + max(zero, inside[key] - min(compute, sum(windows[key].values(), zero))),
-            late[key],
-        )
-        for key in keys
-    }
+            late[key] = max(late[key], slow * (1 + alone))
+    found = {}
+    for key in keys:
+        over = beyond[key] + max(0, inside[key] - min(compute, sum(windows[key].values())))
+        found[key] = Fraction(max(2 * over, late[key]), 2 * parts)
+    return found
 
 
-def edges(counted: Counted, moves: list[Move]) -> tuple[int, int]:
+def edges(moves: list[Move], ends: list[Ends]) -> tuple[int, int]:
     """Return the clocks of first load and last store."""
     loads: dict[int, list[tuple[int, dict[PortKey, int], int]]] = defaultdict(list)
-    last = 0
-    for operand in OPERANDS:
-        own = [move for move in moves if move.operand == operand and move.edge]
-        for stage, move in enumerate(own):
-            assert move.edge is not None
-            width = code_bits(counted.layer, move)
-            clocks = {
-                key: port.clocks(tile.share * width)
-                for key, _, port, tile in counted.ends(move, move.edge)
-            }
-            if operand == "output":
-                last += max(clocks.values())
-            elif move.child is not None:
-                loads[stage].append((max(clocks.values()) + latency(move), clocks, latency(move)))
+    last, stages = 0, dict.fromkeys(OPERANDS, 0)
+    for move, at in zip(moves, ends, strict=True):
+        if move.edge is None:
+            continue
+        clocks = {end.key: end.clocks for end in at[move.edge]}
+        if move.operand == "output":
+            last += max(clocks.values())
+        elif move.child is not None:
+            both = max(clocks.values()) + latency(move), clocks, latency(move)
+            loads[stages[move.operand]].append(both)
+            stages[move.operand] += 1
     return sum(map(first_load, loads.values())), last
 
 
-def first_load(loads: list[tuple[int, dict[PortKey, int], int]]) -> int:
+def first_load(loads: list[tuple[int, dict[Any, int], int]]) -> int:
     """Return the clocks of first loads beside each other, by (alone, clocks by port, latency)."""
-    queued: Counter[PortKey] = Counter()
+    queued: dict[Any, int] = {}
     for _, clocks, _ in loads:
-        queued.update(clocks)
-    together = max(queued.values()) + min(waits for _, _, waits in loads)
-    return max(together, *(alone for alone, _, _ in loads))
+        for key, each in clocks.items():
+            queued[key] = queued.get(key, 0) + each
+    together = max(queued.values()) + min([waits for _, _, waits in loads])
+    return max(together, *[alone for alone, _, _ in loads])
 
 
 def code_bits(layer: Layer, move: Move) -> Fraction:
@@ -173,8 +222,7 @@ def latency(move: Move) -> int:
     return move.parent.latency if move.kind != "write" and move.child is not None else 0
 
 
-def _pj(chip: Chip, key: PortKey, *, reads: bool) -> Fraction:
-    port = chip.memory(key[0]).ports[key[1]]
+def _pj(port: Port, reads: bool) -> Fraction:
     return port.read_pj if reads else port.write_pj
 
 

@@ -7,7 +7,6 @@ Each knows whether it is the first to its tile, and whether it is the last.
 
 import math
 from collections import Counter, defaultdict
-from fractions import Fraction
 from functools import cache
 from itertools import product
 from math import prod
@@ -61,7 +60,8 @@ class Spread(NamedTuple):
 class Move(NamedTuple):
     """Transfers of one kind between a memory and the next one in, or the array.
 
-    ``timed``: (visit, clocks of its window, how often); ``windows``: clocks of all windows.
+    ``timed``: (visit, its window, how often); ``windows``: all windows. These are in parts of a
+    clock (`Counted.parts`).
     """
 
     operand: str
@@ -72,8 +72,8 @@ class Move(NamedTuple):
     outside: int
     doubled: bool
     visits: Counter[Visit]
-    timed: list[tuple[Visit, Fraction, int]]
-    windows: Fraction
+    timed: list[tuple[Visit, int, int]]
+    windows: int
     edge: Visit | None
 
 
@@ -94,6 +94,8 @@ class Counted:
     chip : Chip
     nest : Nest
         Legal on the chip (`legal`).
+
+    A step takes ``step`` parts of a clock, of which it has ``parts``.
     """
 
     def __init__(self, layer: Layer, chip: Chip, nest: Nest) -> None:
@@ -107,6 +109,7 @@ class Counted:
         self.bottom, self.walk = cache(self._bottom), cache(self._walk)
         self.spread, self.pixels = cache(self._spread), cache(self._pixels)
         self.all_steps = self.steps(0, layer.sizes)
+        self.step, self.parts = layer.step_cycles.as_integer_ratio()
 
     def chain(self, operand: str) -> list[Place]:
         """Return where an operand is kept, outermost first."""
@@ -263,7 +266,7 @@ class Counted:
         return found
 
     def _fetch(self, operand: str, parent: Memory, child: Place) -> Move:
-        step, own = self.layer.step_cycles, self.layer.indexed(operand)
+        step, own = self.step, self.layer.indexed(operand)
         walk = self.walk(0, child.outside, own, self.whole(own), True, True)
         visits, timed = Counter({walk.first: 1}), []
         for (ahead, visit), count in walk.pairs.items():
@@ -271,19 +274,19 @@ class Counted:
             timed.append((visit, (ahead.steps if child.doubled else ahead.tail) * step, count))
         total = self.all_steps * step
         if not child.doubled:
-            total = sum((window * count for _, window, count in timed), Fraction(0))
+            total = sum(window * count for _, window, count in timed)
         return Move(operand, "fetch", False, parent, child.memory, child.outside, child.doubled,
                     visits, timed, total, walk.first)  # fmt: skip
 
     def _sums(self, parent: Memory, child: Place) -> list[Move]:
         """Return the writes of finished sums, of others, and what comes back."""
-        step, two = self.layer.step_cycles, child.doubled
+        step, two = self.step, child.doubled
         own = self.layer.indexed("output")
         walk = self.walk(0, child.outside, own, self.whole(own), True, True)
         last, before = walk.last, walk.before
         kinds = (("write", False), ("write", True), ("readback", True))
         visits: list[Counter[Visit]] = [Counter({last: 1}), Counter(), Counter()]
-        timed: list[list[tuple[Visit, Fraction, int]]] = [[], [], []]
+        timed: list[list[tuple[Visit, int, int]]] = [[], [], []]
         for (one, after), count in walk.pairs.items():
             kind = 0 if one.final else 1
             visits[kind][one] += count
@@ -310,7 +313,7 @@ class Counted:
 
     def _array_moves(self, operand: str, parent: Memory) -> list[Move]:
         """Return what the array takes, or leaves and takes again, in each step."""
-        own, step, end = self.layer.indexed(operand), self.layer.step_cycles, len(self.loops)
+        own, step, end = self.layer.indexed(operand), self.step, len(self.loops)
         if self.layer.slid(own):
             every, first_step = self._window_steps(own)
             taken = [(visit, step, count) for visit, count in every.items()]

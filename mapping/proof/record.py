@@ -4,7 +4,6 @@ A number is an integer, or text such as ``"1045/256"``; floating point appears n
 """
 
 import json
-import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -255,11 +254,12 @@ class Port:
     operands: tuple[str, ...]
     burst_bits: int | None = None
 
-    def clocks(self, bits: Fraction) -> int:
-        """Return the clocks, an access each, of a transfer of so many bits."""
+    def clocks(self, elements: int, bits: Fraction) -> int:
+        """Return the clocks, an access each, of a transfer of elements of so many bits."""
+        every, parts = elements * bits.numerator, bits.denominator
         if self.burst_bits is not None:
-            bits = Fraction(math.ceil(bits / self.burst_bits) * self.burst_bits)
-        return math.ceil(bits / self.width)
+            every, parts = -(-every // (parts * self.burst_bits)) * self.burst_bits, 1
+        return -(-every * self.width.denominator // (parts * self.width.numerator))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -7,12 +7,12 @@ whose tile is at most that, and the part where it is larger. Nothing else is pos
 no mapping is in neither.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise, product
 
-from .bounds import Pair, Side, Unrolled, least
+from .bounds import Innermost, Pair, Side, Unrolled, least
 from .cost import Cost, cost
 from .record import KINDS, Loop, Nest
 from .space import doublings, loops_between, nest
@@ -34,9 +34,9 @@ class Part:
         """Whether one chain is left of each dimension."""
         return all(len(side.chains) == 1 for side in self.sides)
 
-    def floors(self) -> dict[tuple[int, int | None], Pair]:
-        """Return what mappings take at least, by their innermost loops."""
-        return self.unrolled.floors(self.sides)
+    def floors(self, among: Container[Innermost] | None = None) -> dict[Innermost, Pair]:
+        """Return what mappings take at least, by their innermost loops; all, or those among."""
+        return self.unrolled.floors(self.sides, among)
 
     def floor(self, objective: str) -> Fraction | None:
         """Return what all mappings take of an objective at least; None if nothing fits."""
@@ -49,14 +49,9 @@ class Part:
 
     def split(self, tier: int, d: int, tile: int) -> "tuple[Part | None, Part | None]":
         """Return the parts with a tile of at most ``tile``, and with a larger one."""
-        found: list[Part | None] = []
-        for small in (True, False):
-            some = tuple(
-                chain
-                for chain in self.sides[d].chains
-                if (min(chain[tier], chain[0]) <= tile) == small
-            )
-            sides = (*self.sides[:d], Side.of(some), *self.sides[d + 1 :]) if some else ()
+        found = []
+        for half in self.sides[d].split(tier, tile):
+            sides = (*self.sides[:d], half, *self.sides[d + 1 :]) if half else None
             found.append(Part(unrolled=self.unrolled, sides=sides) if sides else None)
         return found[0], found[1]
 
@@ -83,7 +78,7 @@ class Part:
         """Return what a mapping of the part costs."""
         return cost(self.unrolled.layer, self.unrolled.chip, mapping)
 
-    def _nests(self, hopeless: dict[tuple[int, int | None], bool]) -> Iterator[Nest]:
+    def _nests(self, hopeless: dict[Innermost, bool]) -> Iterator[Nest]:
         layer, groups = self.unrolled.layer, self.unrolled.groups
         tiles = [[side.chains[0][tier] for side in self.sides] for tier in range(len(groups) + 1)]
         between = [loops_between(layer, outer, inner) for outer, inner in pairwise(tiles)]
@@ -94,7 +89,7 @@ class Part:
             for two in doublings(layer, self.unrolled.chip, nest(*parts, frozenset())):
                 yield nest(*parts, two)
 
-    def _innermost(self, orders: tuple[tuple[Loop, ...], ...]) -> list[tuple[int, int | None]]:
+    def _innermost(self, orders: tuple[tuple[Loop, ...], ...]) -> list[Innermost]:
         """Return the floors that hold for loops in some order: with none, those of any loop."""
         inner: list[int | None] = [None]
         if self.unrolled.deep:

@@ -67,7 +67,7 @@ class Job:
     def _pass(self, name: str, operand: str, elements: int, bits: Fraction, *, reads: bool) -> int:
         memory = self.near.whole.memory(name)
         i = memory.port(operand, reads=reads)
-        accesses = memory.ports[i].clocks(elements * bits)
+        accesses = memory.ports[i].clocks(elements, bits)
         self.moved[(name, i), reads] += accesses
         return accesses
 
