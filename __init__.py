@@ -17,6 +17,9 @@ Ten names do most of the work; ``help(bitlathe.NAME)`` shows one, README.md and 
 
 Results print themselves in a notebook and have ``to_frame()``. The shell has the same as
 ``bitlathe quantize``, ``simulate``, ``sweep``, ``report`` and more: ``bitlathe --help``.
+
+What these give and take has names here, too: ``Format``, ``Scheme``, ``QuantizedTensor``,
+``QuantizedLinear``, ``Model``, ``Gemm``, ``Step``, ``Arch``, ``System``, ``Run``, ``SystemRun``.
 """
 
 # names are loaded on first use (PEP 562): ``import bitlathe`` stays cheap, and the root module
@@ -31,18 +34,28 @@ if TYPE_CHECKING:
     from . import reports as reports
     from . import sim as sim
     from . import workloads as workloads
-    from .arch import Arch, System, load_arch, load_system
-    from .datatypes import BitlatheError, Format, QuantizedTensor, Scheme
+    from .arch import Arch as Arch
+    from .arch import System as System
+    from .arch import load_arch, load_system
+    from .datatypes import BitlatheError
+    from .datatypes import Format as Format
+    from .datatypes import QuantizedTensor as QuantizedTensor
+    from .datatypes import Scheme as Scheme
     from .datatypes.formats.catalogue import names as formats
     from .datatypes.methods.calibrate import calibrate
-    from .datatypes.methods.layer import QuantizedLinear
+    from .datatypes.methods.layer import QuantizedLinear as QuantizedLinear
     from .datatypes.quantize import quantize
     from .datatypes.schemes.lookup import format as format
     from .datatypes.torch_module import fake_quantize as fake_quantize
     from .reports.explore.sweep import run_sweep as sweep
     from .reports.page.report import report
-    from .sim import Run, SystemRun, simulate
-    from .workloads import Gemm, Model, Step, from_onnx, from_torch, load_model
+    from .sim import Run as Run
+    from .sim import SystemRun as SystemRun
+    from .sim import simulate
+    from .workloads import Gemm as Gemm
+    from .workloads import Model as Model
+    from .workloads import Step as Step
+    from .workloads import from_onnx, from_torch, load_model
     from .workloads.load import step as step
 
 __version__ = "0.2.0"
@@ -78,21 +91,10 @@ _HOME = {
 }
 _ROOMS = ("arch", "datatypes", "mapping", "reports", "sim", "workloads")
 
-# what `from bitlathe import *` gives: not `format`, which would hide Python's own, and not
-# `fake_quantize`, which needs torch
+# what `from bitlathe import *` gives, and `help(bitlathe)` shows: what is called. Not `format`,
+# which would hide Python's own, nor `fake_quantize`, which needs torch; classes' help is long
 __all__ = [
-    "Arch",
     "BitlatheError",
-    "Format",
-    "Gemm",
-    "Model",
-    "QuantizedLinear",
-    "QuantizedTensor",
-    "Run",
-    "Scheme",
-    "Step",
-    "System",
-    "SystemRun",
     "calibrate",
     "formats",
     "from_onnx",

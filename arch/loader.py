@@ -40,7 +40,7 @@ def _find(name_or_path: str | Path) -> tuple[Path, str]:
         if os.path.isdir(text):
             raise BitlatheError(f"{path} is a folder; give the YAML file of a chip.")
         return path, path.stem
-    if (CHIPS.parent / "systems" / f"{wanted}.yaml").is_file():
+    if os.path.isfile(CHIPS.parent / "systems" / f"{wanted}.yaml"):
         raise BitlatheError(
             f"{wanted!r} is a system of chips, where one chip is needed; `bitlathe archs {wanted}` "
             "names its chip. Python loads systems with load_system."

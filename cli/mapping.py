@@ -8,7 +8,7 @@ import click
 
 from ..datatypes.base.errors import BitlatheError
 from ..reports.options import PATH, known, objectives, sizes
-from ..reports.terminal import print_json, print_table
+from ..reports.terminal import print_json, print_table, working
 from .base import (
     batch_option,
     check_place,
@@ -125,9 +125,11 @@ def map_command(
     if check is not None:
         _say_checked(check_certificate, check, asked, as_json=as_json)
         return
-    found = asked.best(objective, kept_to) if file is None else _under(asked, file)
+    with working("map"):
+        found = asked.best(objective, kept_to) if file is None else _under(asked, file)
     if certificate is not None:
-        verdict = write_certificate(certificate, asked, found, objective, parts)
+        with working("certificate"):
+            verdict = write_certificate(certificate, asked, found, objective, parts)
         note(f"{certificate}: {verdict}")
     if as_json:
         print_json(found.to_dict())
@@ -155,9 +157,11 @@ def _map_group(
     if check is not None:
         _say_checked(check_certificate, check, group, as_json=as_json)
         return
-    found = group.best(objective)
+    with working("map"):
+        found = group.best(objective)
     if certificate is not None:
-        verdict = write_group_certificate(certificate, found, parts)
+        with working("certificate"):
+            verdict = write_group_certificate(certificate, found, parts)
         note(f"{certificate}: {verdict}")
     if as_json:
         print_json(found.to_dict())

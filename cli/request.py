@@ -3,7 +3,7 @@
 import click
 
 from ..reports.options import known, mappers, rungs
-from ..reports.terminal import cost_lines, print_json, print_table
+from ..reports.terminal import cost_lines, print_json, print_table, working
 from .base import FIDELITY, MAPPER, chip_settings, json_option, main, note, settings_option
 
 
@@ -50,9 +50,10 @@ def request(
     for remark in network.notes:
         note(f"{network.name}: {remark}")
     chip = load_arch(arch, chip_settings(settings))
-    run = simulate_request(
-        *(chip, network, text, images, answer, batch), fidelity=fidelity, mapper=mapper
-    )
+    with working("request"):
+        run = simulate_request(
+            *(chip, network, text, images, answer, batch), fidelity=fidelity, mapper=mapper
+        )
     if as_json:
         print_json(run.to_dict())
         return

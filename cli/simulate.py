@@ -7,7 +7,7 @@ import click
 
 from ..datatypes.base.errors import BitlatheError
 from ..reports.options import PATH, known, logits, mappers, rungs
-from ..reports.terminal import cost_lines, print_json, print_table
+from ..reports.terminal import cost_lines, print_json, print_table, working
 from .base import (
     FIDELITY,
     MAPPER,
@@ -135,14 +135,15 @@ def simulate(
             timeline=timeline,
         )
         return
-    run = run_model(
-        *(load_arch(arch, given), *asked),
-        causal=causal,
-        logits=logits,
-        bandwidth=bandwidth,
-        step=served,
-        fusion=fusion,
-    )
+    with working("simulate"):
+        run = run_model(
+            *(load_arch(arch, given), *asked),
+            causal=causal,
+            logits=logits,
+            bandwidth=bandwidth,
+            step=served,
+            fusion=fusion,
+        )
     if timeline:
         _write_timeline(run, timeline)
     if as_json:
@@ -293,7 +294,8 @@ def _simulate_system(
     system = load_system(name)
     if settings:
         system = system.of_chip(load_arch(system.arch, settings))
-    run = run_model(system, *asked, causal=causal, logits=logits, step=step, fusion=fusion)
+    with working("simulate"):
+        run = run_model(system, *asked, causal=causal, logits=logits, step=step, fusion=fusion)
     if timeline:
         about = {"arch": run.system, "model": run.model, "phase": run.phase}
         words = "micro-batches of the slowest copy"

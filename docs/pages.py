@@ -23,7 +23,7 @@ ROOMS = {
 }
 FOLDERS = "arch|datatypes|mapping|reports|sim|workloads"
 NAMED = re.compile(rf"(?:bitlathe\.|`)((?:{FOLDERS})(?:\.[a-z_]\w*)+)")
-ROOT = sorted({*bitlathe.__all__, "fake_quantize", "format"})  # beyond `import *`, too
+ROOT = sorted({*dir(bitlathe)} - {"__version__", *FOLDERS.split("|")})
 IMPORTED = re.compile(r"from (bitlathe(?:\.\w+)+) import")
 
 

@@ -1,9 +1,11 @@
 """Tables, JSON and progress bars on the terminal."""
 
 import json
+import logging
 import os
 import shutil
 import sys
+import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
@@ -292,6 +294,74 @@ def progress_bar() -> Iterator[Callable[[Iterable[Any], str], Iterable[Any]]]:
         return
     with Progress(console=console, transient=True) as bar:
         yield lambda items, label: bar.track(items, description=label)
+
+
+@contextmanager
+def working(label: str) -> Iterator[None]:
+    """Say on standard error that one long computation goes on: for how long, what it searches.
+
+    A line that stands while it runs; where there is no terminal, one every `SAID_EVERY_S` seconds.
+    """
+    counted, start = _Searches(), time.monotonic()
+    logger = logging.getLogger("bitlathe.searches")
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(counted)
+    try:
+        with _said(label, counted, start):
+            yield
+    finally:
+        logger.removeHandler(counted)
+        logger.setLevel(level)
+
+
+class _Searches(logging.Handler):
+    """Counts what is searched, by kind, as `datatypes.base.kept_lines.SEARCHES` tells it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kinds: dict[str, int] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = record.getMessage()
+        self.kinds[kind] = self.kinds.get(kind, 0) + 1
+
+    def __str__(self) -> str:
+        if not self.kinds:
+            return ""
+        return ", searching " + ", ".join(f"{kind} {n:,}" for kind, n in self.kinds.items())
+
+
+@contextmanager
+def _said(label: str, counted: _Searches, start: float) -> Iterator[None]:
+    from rich.console import Console
+    from rich.status import Status
+
+    def text() -> str:
+        return f"{label}: {time.monotonic() - start:,.0f} s{counted}"
+
+    console = Console(stderr=True)
+    status = Status(text(), console=console) if console.is_terminal else None
+    ended = threading.Event()
+
+    def say() -> None:
+        while not ended.wait(1 if status else SAID_EVERY_S):
+            if status:
+                status.update(text())
+            elif sys.stderr is sys.__stderr__:
+                print(text(), file=sys.stderr)
+
+    speaker = threading.Thread(target=say, daemon=True)
+    speaker.start()
+    try:
+        if status:
+            with status:
+                yield
+        else:
+            yield
+    finally:
+        ended.set()
+        speaker.join()
 
 
 def length_of(items: Iterable[Any]) -> int | None:

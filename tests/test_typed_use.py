@@ -1,6 +1,7 @@
 """The package as a user's type checker and a user's star import see it."""
 
 import builtins
+import pydoc
 import re
 import subprocess
 import sys
@@ -129,6 +130,9 @@ def test_dir_offers_what_is_meant_for_users():
     assert {"quantize", "format", "simulate", "datatypes", "__version__"} <= set(offered)
     assert not {"TYPE_CHECKING", "Any", "import_module", "_HOME"} & set(offered)
     assert all(hasattr(bl, name) for name in offered)
+    told = pydoc.render_doc(bl, renderer=pydoc.plaintext)
+    assert "simulate(arch:" in told
+    assert len(told) < 30_000  # a page, not all members of all classes
     with pytest.raises(AttributeError, match="has no attribute 'quantise'"):
         bl.quantise  # noqa: B018
     with pytest.raises(AttributeError, match="has no attribute 'quantise'"):

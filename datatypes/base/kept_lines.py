@@ -9,6 +9,7 @@ may be deleted at any time.
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable
 from functools import lru_cache
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from .user_folder import kept_folder
+
+SEARCHES = logging.getLogger("bitlathe.searches")
+"""Told, at level INFO, of each result that is not kept and has to be found: its kind."""
 
 SWITCH = "BITLATHE_KEEP_MAPPINGS"
 _OFF = {"0", "no", "off", "false"}
@@ -94,6 +98,7 @@ class Kept(Generic[Found]):
         store = self._store() if keep and not switched_off() else None
         found = self._read(store.get(key)) if store else None
         if found is None:
+            SEARCHES.info("%s", self._folder)
             found = find()
             if store:
                 store.put(key, self._to_data(found))

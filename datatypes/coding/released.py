@@ -45,6 +45,8 @@ def _integer_unit(fmt: Format) -> float:
 
 def encode_grids(job: Job) -> Coded:
     """Code a job on its grid or mixture in the released quantizer's arithmetic."""
+    for fmt in job.scheme.formats:
+        table.refuse_negative(job, fmt)
     if job.scheme.scale_format.power:
         return _encode_mx(job)
     x = _half(job)

@@ -63,7 +63,7 @@ def encode_table(job: Job) -> Coded:
     asked for, or the scale is stored smaller than it should be.
     """
     for fmt in job.scheme.formats:
-        _refuse_negative(job, fmt)
+        refuse_negative(job, fmt)
     single = len(job.scheme.formats) == 1 and job.rounding != "stochastic"
     if single and job.scheme.scale_format.kind == "none":
         return _unscaled(job)
@@ -280,7 +280,14 @@ def _finish(job: Job, choice: Choice, outer: Raw) -> Coded:
     return job.coded(job.layout.join(codes), choice.raw, outer, choices=choices)
 
 
-def _refuse_negative(job: Job, fmt: Format) -> None:
+def refuse_negative(job: Job, fmt: Format) -> None:
+    """Refuse a tensor with negative elements under a format that has none.
+
+    Raises
+    ------
+    BitlatheError
+        The format is unsigned, and the tensor is not.
+    """
     if not fmt.signed and job.groups.size and job.groups.min() < 0:
         raise BitlatheError(
             f"format {fmt.name!r} is unsigned, the tensor has values down to "

@@ -89,7 +89,7 @@ class Floats(Form):
     """Binary floating point."""
 
     exponent_bits: int = Field(description="bits of the exponent")
-    mantissa_bits: int = Field(default=0, description="bits of the mantissa")
+    mantissa_bits: int = Field(description="bits of the mantissa; 0 for powers of two")
     bias: int | None = Field(
         default=None, description="bias of the exponent; 2^(bits - 1) - 1 if left out"
     )

@@ -1,6 +1,6 @@
 """Pictures of number formats: error against bits, and the values on number lines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from ...datatypes.base.errors import BitlatheError
 from ...datatypes.schemes.scheme import Scheme
 from ..explore.pareto import pareto_front
-from .marks import MOST, OTHER, mark
+from .marks import OTHER
 from .style import PALETTE, figure_style, save
 
-FEW = 12  # points up to which each is named beside it; of more those off the front have marks
+FEW = 12  # points up to which one panel does
 CROWD, CROWD_BITS, CROWDS = 6, 0.3, 2  # so many points within so many bits are drawn again, larger
 LINES = 40  # number lines that still read well in one picture
 
@@ -54,8 +54,8 @@ def _crowds(bits: NDArray[np.float64]) -> list[tuple[float, float]]:
 def draw_error_against_bits(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw relative error against bits per element, the Pareto front as a line.
 
-    Every scheme is named: beside its point, or by its mark in the legend. Where many crowd, they
-    are drawn again in a panel of their own.
+    Every scheme is named beside its point. Where many crowd, they are drawn again, and named, in a
+    panel of their own; there those off the front are named on the other side of it.
 
     Parameters
     ----------
@@ -80,48 +80,34 @@ def draw_error_against_bits(rows: Sequence[Mapping[str, Any]], path: Path) -> No
     whole = figure.add_subplot(grid[0, :] if grid else 111)
     panels = [whole, *(figure.add_subplot(grid[1, k]) for k in range(len(crowds)) if grid)]
     for axes in panels:
-        _panel(axes, points, values, front)
+        _panel(axes, values, front)
     low, high = values[:, 0].min(), values[:, 0].max()
     span = max(high - low, 1.0)
-    whole.set_xlim(low - 0.15 * span, high + 0.04 * span)  # names stand left of their points
+    whole.set_xlim(low - 0.15 * span, high + (0.04 if few else 0.15) * span)  # room for names
     whole.margins(y=0.1)
     whole.set_title("Error of schemes against what they store", loc="left")
     for axes, (left, right) in zip(panels[1:], crowds, strict=True):
         _zoom(axes, values, left, right)
         whole.axvspan(left - 0.02, right + 0.02, color="#eeeeee", lw=0, zorder=0)
-    handles, names = whole.get_legend_handles_labels()
-    whole.legend(handles[:2], names[:2], frameon=False)
-    if not few:
-        beside: dict[str, Any] = {"loc": "outside right upper", "frameon": False, "fontsize": 7}
-        figure.legend(handles[2:], names[2:], title="off the front", **beside)
+    whole.legend(frameon=False)
     figure.draw_without_rendering()  # settles where the points are, and so the labels
     figure.set_layout_engine("none")
-    named = [p for p, on in zip(points, front, strict=True) if on or few]
-    apart = [p for p in named if not any(a <= p["bits_per_element"] <= b for a, b in crowds)]
-    _label(whole, apart)
+    beyond = {p["scheme"] for p, on in zip(points, front, strict=True) if not (on or few)}
+    apart = [p for p in points if not any(a <= p["bits_per_element"] <= b for a, b in crowds)]
+    _label(whole, apart, beyond)
     for axes, (left, right) in zip(panels[1:], crowds, strict=True):
-        _label(axes, [p for p in named if left <= p["bits_per_element"] <= right])
+        _label(axes, [p for p in points if left <= p["bits_per_element"] <= right], beyond)
     save(figure, path)
 
 
-def _panel(
-    axes: Any,
-    points: Sequence[Mapping[str, Any]],
-    values: NDArray[np.float64],
-    front: NDArray[np.bool_],
-) -> None:
-    """Draw all points and the front; those off it have marks where there are many."""
-    few = len(points) <= FEW
+def _panel(axes: Any, values: NDArray[np.float64], front: NDArray[np.bool_]) -> None:
+    """Draw all points and the front."""
     best = values[front][np.argsort(values[front][:, 0])]
     axes.step(best[:, 0], best[:, 1], where="post", color="black", lw=0.9, label="Pareto front")
     ring = {"mfc": "white", "mec": "black", "zorder": 3}
     axes.plot(*values[front].T, "o", ms=6, label="on the front", **ring)
-    off = [point for point, on_front in zip(points, front, strict=True) if not on_front]
-    for place, point in enumerate(sorted(off, key=lambda point: point["relative_mse"])[::-1]):
-        known = OTHER if few else mark(place % MOST)
-        name = None if few else point["scheme"].replace("$", r"\$")
-        at = (point["bits_per_element"], point["relative_mse"])
-        axes.plot(*at, label=name, zorder=2, **known.style(5))
+    if not front.all():
+        axes.plot(*values[~front].T, label="off the front", zorder=2, **OTHER.style(5))
     axes.set_yscale("log")
     axes.set_xlabel("bits per element, everything counted")
     axes.set_ylabel("relative squared error, log scale")
@@ -129,9 +115,9 @@ def _panel(
 
 
 def _zoom(axes: Any, values: NDArray[np.float64], left: float, right: float) -> None:
-    """Show the points of some bits alone, with room for names on the left."""
+    """Show the points of some bits alone, with room for names on both sides."""
     span = max(right - left, 0.02)
-    axes.set_xlim(left - 0.95 * span, right + 0.1 * span)
+    axes.set_xlim(left - 0.95 * span, right + 0.75 * span)
     errors = values[(left <= values[:, 0]) & (values[:, 0] <= right), 1]
     axes.set_ylim(errors.min() / 1.35, errors.max() * 1.15)
     axes.set_title(f"of these {left:.2f} to {right:.2f} bits", loc="left", fontsize=9)
@@ -142,29 +128,46 @@ def _zoom(axes: Any, values: NDArray[np.float64], left: float, right: float) -> 
     axes.tick_params(**style)
 
 
-def _label(axes: Any, points: Sequence[Mapping[str, Any]]) -> None:
-    """Name points below and left of them; a line leads to a name that had to stand lower."""
+def _label(axes: Any, points: Sequence[Mapping[str, Any]], beyond: Collection[str]) -> None:
+    """Name points below and left of them, those ``beyond`` the front right of them.
+
+    A line leads to a name that had to stand lower, or higher.
+    """
+    from matplotlib.transforms import Bbox
+
+    if not points:
+        return
+    around = 5 * axes.figure.dpi / 72  # of a mark's middle
+    middles = [(point["bits_per_element"], point["relative_mse"]) for point in points]
+    marks = [
+        Bbox.from_bounds(x - around, y - around, 2 * around, 2 * around)
+        for x, y in axes.transData.transform(middles)
+    ]
     taken: list[Any] = []
     for point in sorted(points, key=lambda p: (p["bits_per_element"], -p["relative_mse"])):
+        right = point["scheme"] in beyond
+        at = (point["bits_per_element"], point["relative_mse"])
+        start = (9, 0) if right else (-6, -4)  # below and left of a front nothing lies
         note = axes.annotate(
             point["scheme"].replace("$", r"\$"),
-            (point["bits_per_element"], point["relative_mse"]),
-            xytext=(-6, -4),  # below and left of a front nothing lies
-            ha="right",
-            va="top",
+            at,
+            xytext=start,
+            ha="left" if right else "right",
+            va="center" if right else "top",
             textcoords="offset points",
             fontsize=7,
         )
-        for drop in range(0, 200, 4):
-            note.set_position((-6, -4 - drop))
-            if not any(note.get_window_extent().overlaps(box) for box in taken):
+        moves = [sign * step for step in range(0, 200, 4) for sign in ((-1, 1) if right else (-1,))]
+        for move in moves:
+            note.set_position((start[0], start[1] + move))
+            box = note.get_window_extent().padded(around / 5)
+            if not any(box.overlaps(other) for other in (*taken, *(marks if right else ()))):
                 break
-        box = note.get_window_extent()
         taken.append(box)
-        if drop:
-            corner = axes.transData.inverted().transform((box.x1 + 2, (box.y0 + box.y1) / 2))
-            ends = np.array([(point["bits_per_element"], point["relative_mse"]), corner])
-            axes.plot(*ends.T, color="#888888", lw=0.5, zorder=1)
+        if move:
+            end = box.x0 - 2 if right else box.x1 + 2
+            corner = axes.transData.inverted().transform((end, (box.y0 + box.y1) / 2))
+            axes.plot(*np.array([at, corner]).T, color="#888888", lw=0.5, zorder=1)
 
 
 def draw_number_lines(names: Sequence[str], path: Path) -> None:

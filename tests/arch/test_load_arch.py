@@ -162,6 +162,8 @@ def test_a_chip_that_is_not_there() -> None:
         load_arch("bitmood")
     with pytest.raises(BitlatheError, match="No such file"):
         load_arch("nowhere/chip.yaml")
+    with pytest.raises(BitlatheError, match="unknown chip 'aaa"):
+        load_arch("a" * 5000)  # longer than the name of any file
 
 
 @pytest.mark.parametrize("text", ["array.rows", "=3", "array.rows="])

@@ -1,12 +1,22 @@
 """Tables of text: no number is ever cut, whatever the width; headings keep their units."""
 
+import io
+import logging
 import re
 import sys
+import threading
 
 import pytest
 
 from bitlathe.reports.explore.progress import Progress
-from bitlathe.reports.terminal import ProgressLines, heading, print_table, progress_bar, table_text
+from bitlathe.reports.terminal import (
+    ProgressLines,
+    heading,
+    print_table,
+    progress_bar,
+    table_text,
+    working,
+)
 
 LAYERS = [
     {"layer": "attention_qk", "count": 32, "shape": "256 x 11008 x 4096", "cycles": 2_111_301_632,
@@ -124,3 +134,32 @@ def test_sweeps_and_long_commands_say_lines_where_there_is_no_terminal(monkeypat
     with progress_bar() as show:
         assert list(show([1, 2], "models")) == [1, 2]
     assert capsys.readouterr().err.startswith("models: 1 of 2 after 0 s")
+
+
+def test_one_long_computation_says_for_how_long_and_what_it_searches(monkeypatch, capsys):
+    searched = logging.getLogger("bitlathe.searches")
+    said = threading.Event()
+
+    class Stream(io.StringIO):
+        def write(self, text):
+            if "mappings 2" in text:
+                said.set()
+            return super().write(text)
+
+    monkeypatch.setattr("bitlathe.reports.terminal.SAID_EVERY_S", 0.01)
+    with working("map"):
+        searched.info("mappings")
+        assert not said.wait(0.05)
+    assert capsys.readouterr().err == ""  # in a program's own stream nothing is said
+    stream = Stream()
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setattr("sys.__stderr__", stream)
+    with working("map"):
+        for kind in ("mappings", "mappings", "fusions"):
+            searched.info(kind)
+        assert said.wait(10)
+    assert re.search(r"map: \d+ s, searching mappings 2(, fusions 1)?\n", stream.getvalue())
+    assert searched.handlers == []
+    silent = len(stream.getvalue())
+    searched.info("mappings")
+    assert len(stream.getvalue()) == silent

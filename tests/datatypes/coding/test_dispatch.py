@@ -96,3 +96,9 @@ def test_magnitudes_beyond_float16_are_refused_by_both(monkeypatch):
     monkeypatch.setattr(module, "encode_fast", lambda job: encode_fast(job, min_size=1))
     with pytest.raises(BitlatheError, match="65504"):
         quantize(np.full((2, 64), 7e4, np.float32), "bitmod_fp4@g32+paper")
+
+
+@pytest.mark.parametrize("scheme", ["e8m0/fp16+paper", "uint4@g32+paper"])
+def test_negative_elements_under_unsigned_formats_are_refused_under_paper_too(scheme):
+    with pytest.raises(BitlatheError, match="is unsigned, the tensor has values down to -1"):
+        quantize(np.full((2, 64), -1, np.float32), scheme)
