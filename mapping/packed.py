@@ -1,6 +1,7 @@
 """A layer and a chip as the arrays that the compiled search takes, however it is unrolled."""
 
 import math
+from dataclasses import replace
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..arch.hierarchy import OPERANDS, Hierarchy
 from ..datatypes.base.errors import BitlatheError
+from ..datatypes.base.numbers import ceil_div
 from . import alike_kernels, bound_kernels, nest_kernels, shared_kernels, window_kernels
 from . import cost_kernels as kernels
 from .bound_kernels import NONE
@@ -58,6 +60,7 @@ class Packed:
         self.constraints = constraints
         self._bounded: tuple[Ways, Ints, Floats] | None = None
         self._units: tuple[Ways, Floats] | None = None
+        self._least_steps = [1] * len(layer.sizes)
         self.layer, self.bits, self.hierarchy, self.storage = layer, bits, hierarchy, storage
         self.dims = tuple(layer.sizes)
         self.sizes: Ints = np.array(list(layer.sizes.values()), np.int64)
@@ -254,9 +257,25 @@ class Packed:
         held = zip(sorted(copies), room.tolist(), strict=True)
         room = np.array([min(most, size * copies[name]) for name, size in held], np.int64)
         shared = np.array([copies[name] for name, _ in self.ports])
-        tiles = self.tier_tiles([1] * len(self.dims))
+        tiles = self._flat_tiles
         layout, rates = (places, ratios, room, once), (clocks / shared, energy, elements)
         return tiles, *floors_of(tiles, plan, layout, rates, with_blocks=False)
+
+    @property
+    def _flat_tiles(self) -> TierTiles:
+        """The tiles that tiers may have with a step's tile of one element.
+
+        Of a product's m, n and k those of no more blocks than ways that are left have
+        (`floor_bounds`).
+        """
+        tiles = self.tier_tiles([1] * len(self.dims))
+        if self.layer.windows:
+            return tiles
+        lists = list(tiles.lists)
+        for d, size in enumerate(self.sizes[:3].tolist()):
+            most = ceil_div(size, self._least_steps[d])
+            lists[d] = tuple(tile for tile in lists[d] if ceil_div(size, tile) <= most)
+        return replace(tiles, lists=tuple(lists))
 
     @property
     def _tier_floors(self) -> Floats:
@@ -365,7 +384,8 @@ class Packed:
     ) -> tuple[Ints, Floats]:
         """Return sharper bounds of some ways, with what memories move at least.
 
-        Where the ways are so few that looking into each takes less they stay as they are.
+        Where the ways are so few that looking into each takes less they stay as they are. From here
+        on floors are those of ways whose steps are no smaller than the least of these.
 
         Parameters
         ----------
@@ -375,7 +395,9 @@ class Packed:
         cycles, energy : (N,) arrays
             Their bounds so far.
         """
-        tiles = self.tier_tiles([1] * len(self.dims)).lists
+        if "_flat_floors" not in vars(self):
+            self._least_steps = ways.tiles[some].min(axis=0).tolist()
+        tiles = self._flat_tiles.lists
         if len(some) * _CELLS_OF_A_WAY < len(tiles[0]) * len(tiles[1]):
             return cycles, energy
         least, least_pj = self.floor
