@@ -141,9 +141,28 @@ def bound_of(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand) -> tup
     chain, tiling, near, asked
         As of `cost_of`.
     """
-    cycles = lower_bound(chain, tiling, near, asked)
+    cycles = max(lower_bound(chain, tiling, near, asked), _in_turn(chain, tiling, near, asked))
     dynamic = math.fsum(asked.energy_pj.values()) * chain.instances
     return cycles, dynamic + cycles * near.whole.static_pj
+
+
+def _in_turn(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand) -> int:
+    """Return clocks that a schedule does not undercut in which weights come with every block.
+
+    The last of them come when all that goes ahead of them has passed the port: other loads, and
+    stores, but for those of the last p + 1 blocks. In the given order of the port, which
+    `lower_bound` leaves open.
+    """
+    if tiling.held or tiling.spilled:
+        return 0
+    ends = [kind for kind in asked.counts if kind.place in (ALONE, LAST)]
+    stores = [int(asked.stores[kind.rows, 0]) for kind in ends]
+    behind = sum(min(int(asked.jobs[kind][i]) for kind in ends) for i in (2, 3)) + min(stores)
+    in_rows = int((asked.blocks.high - asked.blocks.low).min())  # blocks, at least
+    late = (1 + tiling.places // in_rows) * max(stores)
+    ahead = asked.load_cycles * chain.instances
+    ahead += max(0, asked.store_cycles * chain.instances - late)
+    return ahead + near.outermost.latency_cycles + behind
 
 
 def _cost(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand, found: Walked) -> FusedCost:
