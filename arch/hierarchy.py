@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Literal
 
 from ..datatypes.base.errors import BitlatheError, unknown_name
+from ..datatypes.base.hashed import Hashed, hashed_once
 from ..datatypes.base.numbers import ceil_div, units_of
 
 OPERANDS = ("weight", "input", "output")
@@ -40,8 +41,9 @@ def port_width(bits_per_clock: Fraction) -> Fraction:
     return Fraction(math.floor(bits_per_clock * scale)) / scale
 
 
+@hashed_once
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Port:
+class Port(Hashed):
     """A port of a memory: one access of ``width_bits`` a clock, shared by all that it serves.
 
     Attributes
@@ -89,8 +91,9 @@ class Port:
         return reads * self.read_pj + writes * self.write_pj
 
 
+@hashed_once
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class Memory(Hashed):
     """A memory, or a memory of which each unit along some axes has its own copy.
 
     Attributes
@@ -169,8 +172,9 @@ class Memory:
         return found
 
 
+@hashed_once
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Axis:
+class Axis(Hashed):
     """Units side by side, and the dimensions that may be unrolled over them.
 
     ``multicast``: what several units take alike of a memory outside them is read once; else once
@@ -183,8 +187,9 @@ class Axis:
     multicast: bool = True
 
 
+@hashed_once
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hierarchy:
+class Hierarchy(Hashed):
     """Memories, outermost first, and the axes of the array below them.
 
     Attributes

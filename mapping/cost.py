@@ -199,7 +199,7 @@ def summed_up(
         under `DECODERS`.
     array_pj : float
     """
-    stall = max(load.stall for load in loads)
+    stall = max((load.stall for load in loads if load.stall), default=Fraction(0))
     bound = max(math.ceil(compute), *(load.busy for load in loads))
     cycles = max(bound, math.ceil(compute + stall) + sum(edges) + hierarchy.fill_cycles)
     energy = {m.name: math.fsum(beside_pj.get(m.name, ())) for m in hierarchy.memories}

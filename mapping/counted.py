@@ -7,12 +7,13 @@ loops again.
 from collections import defaultdict
 from collections.abc import Mapping as Table
 from fractions import Fraction
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from ..arch.hierarchy import OPERANDS
+from ..arch.hierarchy import OPERANDS, Memory
 from . import cost_kernels as kernels
 from .cost import DECODERS, Cost, PortLoad, beside_pj, decodes, summed_up
-from .frame import KINDS
+from .frame import KINDS, Frame
 from .packed import Packed
 from .scratch_kernels import KEPT
 from .space import Ways
@@ -36,7 +37,7 @@ def counted_cost(packed: Packed, ways: Ways, way: int) -> tuple[Cost, dict[str, 
     bits, chip = packed.bits, packed.hierarchy
     elapsed = int(ways.steps[way]) * packed.pace[0]  # units of the pace, as sums of ports are
     compute = Fraction(elapsed, packed.pace[1])
-    moved, beside, outer_bits = _moved(packed, transfers.tolist())
+    moved, beside, outer_bits = _moved(packed.frame, transfers.tolist())
     loads, pace = [], packed.pace[1]
     index = dict(zip(packed.ports, at_ports.tolist(), strict=True))
     for memory in chip.memories:
@@ -60,33 +61,74 @@ def counted_cost(packed: Packed, ways: Ways, way: int) -> tuple[Cost, dict[str, 
     return summed_up(chip, tuple(loads), compute, (first, last), beside, array_pj), outer_bits
 
 
-def _moved(
-    packed: Packed, transfers: Any
-) -> tuple[dict[tuple[str, int, bool], int], Table[str, list[float]], dict[str, Fraction]]:
-    """Return the accesses of each port by direction, energies beside them, outermost bits."""
-    bits = packed.bits
-    accesses: dict[tuple[str, int, bool], int] = defaultdict(int)
-    energy: dict[str, list[float]] = defaultdict(list)
-    outer_bits = dict.fromkeys(OPERANDS, Fraction(0))
-    outermost = packed.hierarchy.memories[0].name
-    for move, ends, sums in zip(packed.moves, packed.end_ports, transfers, strict=True):
+class _End(NamedTuple):
+    """An end of transfers of one kind, in counts of a mapping: see `_ends_of`.
+
+    ``at``: the transfer, and the row of its sums. ``beside``: bits of an element beside what the
+    port takes of it.
+    """
+
+    at: tuple[int, int]
+    port: tuple[str, int]
+    reads: bool
+    operand: str
+    memory: Memory
+    stored: Fraction
+    beside: Fraction
+    outermost: bool
+
+
+@lru_cache(maxsize=512)
+def _ends_of(frame: Frame) -> tuple[_End, ...]:
+    """Return the ends of all transfers that have ports."""
+    found = list[_End]()
+    outermost = frame.hierarchy.memories[0].name
+    for t, (move, ends) in enumerate(zip(frame.moves, frame.end_ports, strict=True)):
         for kind, partial, ways in KINDS:
             if (kind == kernels.FETCH) == (move.operand == "output"):
                 continue
+            stored = frame.bits.of(move.operand, partial=partial)
+            width = frame.width(move, partial=partial)
             for end, memory in enumerate((move.parent, move.child)):
-                row, reads = sums[2 * kind + end], ways[end] == "read"
-                if memory is None or not row[kernels.ACCESSES]:
+                if memory is None:
                     continue
-                name, i = packed.ports[ends[kind][end]]
-                accesses[name, i, reads] += row[kernels.ACCESSES]
-                elements = row[kernels.ELEMENTS]
-                stored = bits.of(move.operand, partial=partial)
-                width = packed.width(move, partial=partial)
-                if width is not stored and width != stored:
-                    beside = elements * (stored - width)
-                    energy[name].append(beside_pj(memory.ports[i], reads, beside))
-                if decodes(memory, move.operand, reads):
-                    energy[DECODERS].append(elements * memory.decode_pj)
-                if name == outermost:
-                    outer_bits[move.operand] += elements * stored
+                port = frame.ports[ends[kind][end]]
+                found.append(
+                    _End(
+                        at=(t, 2 * kind + end),
+                        port=port,
+                        reads=ways[end] == "read",
+                        operand=move.operand,
+                        memory=memory,
+                        stored=stored,
+                        beside=stored - width,
+                        outermost=port[0] == outermost,
+                    )
+                )
+    return tuple(found)
+
+
+def _moved(
+    frame: Frame, transfers: Any
+) -> tuple[dict[tuple[str, int, bool], int], Table[str, list[float]], dict[str, Fraction]]:
+    """Return the accesses of each port by direction, energies beside them, outermost bits."""
+    accesses: dict[tuple[str, int, bool], int] = defaultdict(int)
+    energy: dict[str, list[float]] = defaultdict(list)
+    outer: dict[tuple[str, Fraction], int] = defaultdict(int)
+    for each in _ends_of(frame):
+        row = transfers[each.at[0]][each.at[1]]
+        if not row[kernels.ACCESSES]:
+            continue
+        (name, i), elements = each.port, row[kernels.ELEMENTS]
+        accesses[name, i, each.reads] += row[kernels.ACCESSES]
+        if each.beside:
+            beside = beside_pj(each.memory.ports[i], each.reads, elements * each.beside)
+            energy[name].append(beside)
+        if decodes(each.memory, each.operand, each.reads):
+            energy[DECODERS].append(elements * each.memory.decode_pj)
+        if each.outermost:
+            outer[each.operand, each.stored] += elements
+    outer_bits = dict.fromkeys(OPERANDS, Fraction(0))
+    for (operand, stored), elements in outer.items():
+        outer_bits[operand] += elements * stored
     return accesses, energy, outer_bits

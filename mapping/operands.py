@@ -6,12 +6,14 @@ from math import ceil
 from typing import Any
 
 from ..datatypes.base.errors import BitlatheError
+from ..datatypes.base.hashed import Hashed, hashed_once
 
 _ELEMENTS = ("weight", "input", "output", "weight_code", "input_code", "output_code")
 
 
+@hashed_once
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OperandBits:
+class OperandBits(Hashed):
     """Bits of an element of each operand, scales and selectors of its group in proportion.
 
     Attributes

@@ -65,7 +65,7 @@ class Packed:
         self.dims = tuple(layer.sizes)
         self.sizes: Ints = np.array(list(layer.sizes.values()), np.int64)
         frame = frame_of(layer.indexes, self.dims, bits, hierarchy, storage, constraints)
-        self._frame = frame
+        self.frame = frame
         self.tiers, self.ports, self.places = frame.tiers, frame.ports, frame.places
         self.moves, self.pers, self.pace = frame.moves, frame.pers, frame.pace
         self.move_rows, self.ends, self.pj = frame.move_rows, frame.ends, frame.pj
@@ -86,10 +86,10 @@ class Packed:
         of all transfers are at most the multiply-accumulates times the clocks of an element and the
         latency, in units of the pace.
         """
-        most = self._frame.most
+        most = self.frame.most
         elements = max(self.layer.elements(operand) for operand in OPERANDS)
         elements = 4 * elements if self.layer.windows else elements // self.layer.sizes.get("b", 1)
-        slowest = 8 * self._frame.slowest + 2 * self._frame.latest
+        slowest = 8 * self.frame.slowest + 2 * self.frame.latest
         clocks = self.layer.macs * max(self.pace) * slowest
         if max(elements * most, clocks).bit_length() > COUNTER_BITS:
             raise TooFineError(
@@ -110,6 +110,27 @@ class Packed:
             self.move_rows, self.ends, self.pj, self.sizes, step_tile, self._pace, reached, shares,
             self._windows, pixels, self._kinds,
         )  # fmt: skip
+
+    @cached_property
+    def held_rows(self) -> list[tuple[int, int, int, int]]:
+        """Memory, tier, dimensions of which a tile has all elements, axes of copies, by place."""
+        return [
+            (memory, tier, indexed & ~self._slid(indexed), per)
+            for memory, tier, indexed, per in self.place_rows[:, :4].tolist()
+        ]
+
+    def _slid(self, indexed: int) -> int:
+        """Return the taps of an operand's windows, as a mask: a block has a pixel an output.
+
+        And the outputs, where some may read nothing but border.
+        """
+        layer, dims = self.layer, self.dims
+        outs = sum(1 << dims.index(window.out) for window in layer.windows)
+        taps = sum(1 << dims.index(window.tap) for window in layer.windows)
+        if (outs | taps) & ~indexed:
+            return 0
+        border = layer.elements("input") < layer.bordered().elements("input")
+        return outs | taps if border else taps
 
     def layout(self, once: bool) -> tuple[Ints, Ints, Ints, Ints]:
         """Return the places, bits of an element there, room, and whether one step adds all up."""

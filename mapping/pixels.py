@@ -4,7 +4,7 @@ Blocks begin with a step's tile; the border is left out, as `blocks.Nest.spread`
 """
 
 from collections.abc import Mapping as Table
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import product
 from math import prod
 from typing import Any
@@ -95,6 +95,8 @@ def pixel_table(
         Pixels of all copies, copies, pixels of the copy with most; 0 where no block is so large.
         Clips are those of `window_kernels`.
     """
+    if not layer.windows:
+        return _no_pixels(len(pers))
     most = [
         max([0, *(layer.sizes[dim] for dim in dims)])
         for dims in (
@@ -120,6 +122,12 @@ def pixel_table(
                 counts = _spread(window, ahead, behind, *radices, outputs, taps)
                 found[w, p, : len(counts), outputs, taps] = counts
     return found
+
+
+@cache
+def _no_pixels(pers: int) -> Ints:
+    """Return the table of a layer without windows."""
+    return np.zeros((0, pers, 1, 1, 1, 3), np.int64)
 
 
 def _extents(size: int, chains: Any) -> list[int]:

@@ -121,7 +121,7 @@ class Unrolled:
         """Leave out the chains of a dimension that do not fit with a step's tile of the others."""
         packed, step = self.packed, int(self.step_tile[d])
         fits = np.ones(len(chain), np.bool_)
-        for i, (memory, tier, indexed, per) in enumerate(self._rows):
+        for i, (memory, tier, indexed, per) in enumerate(packed.held_rows):
             if not indexed >> d & 1 or packed.unbounded[memory]:
                 continue
             share = self._tables[1][per, d]
@@ -130,7 +130,7 @@ class Unrolled:
             )
             up, down = packed.held_ratio[i, 0].tolist()
             size, column = int(packed.sizes[d]), chain[:, tier - 1]
-            most = min(int(column.max(initial=0)), size)  # a smaller tile takes no more
+            most = min(int(column[0]), size) if len(column) else 0  # smaller ones take no more
             mine = most // step * int(share[step]) + int(share[most % step])
             if -(-mine * others * up // down) <= packed.room[memory]:
                 continue
@@ -140,32 +140,11 @@ class Unrolled:
         return chain if fits.all() else chain[fits]
 
     @cached_property
-    def _rows(self) -> list[tuple[int, int, int, int]]:
-        """Memory, tier, dimensions of which a tile has all elements, axes of copies, by place."""
-        return [
-            (memory, tier, indexed & ~self._slid(indexed), per)
-            for memory, tier, indexed, per in self.packed.place_rows[:, :4].tolist()
-        ]
-
-    @cached_property
     def _one_step(self) -> list[list[int]]:
         """What one copy of a memory has of a step's tile of each dimension, by axes of copies."""
         most = np.minimum(self.step_tile, self.packed.sizes)
         found: list[list[int]] = self._tables[1][:, range(len(most)), most].tolist()
         return found
-
-    def _slid(self, indexed: int) -> int:
-        """Return the taps of an operand's windows, as a mask: a block has a pixel an output.
-
-        And the outputs, where some may read nothing but border.
-        """
-        layer, dims = self.packed.layer, self.packed.dims
-        outs = sum(1 << dims.index(window.out) for window in layer.windows)
-        taps = sum(1 << dims.index(window.tap) for window in layer.windows)
-        if (outs | taps) & ~indexed:
-            return 0
-        border = layer.elements("input") < layer.bordered().elements("input")
-        return outs | taps if border else taps
 
     def search(self, objective: int, limit: int, front: tuple[Any, ...]) -> int:
         """Try all mappings of this unrolling; see `search_kernels.search_tiles`.
@@ -210,7 +189,7 @@ class Unrolled:
         self, rates: tuple[Any, ...], tiers: Any, objective: int, front: tuple[Any, ...]
     ) -> bool:
         """Return whether a bound on all tiles of the first tier leaves this unrolling open."""
-        if not self.fixed[3] or not len(tiers):
+        if not self.fixed[3] or not len(tiers) or not front[2][0]:
             return True
         return bool(
             search_kernels.may_be_best(

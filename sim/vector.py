@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 
 from ..arch.formats import Operand
 from ..arch.hierarchy import Hierarchy, Memory
@@ -179,8 +180,9 @@ def unit_memory(unit: VectorUnit, hierarchy: Hierarchy) -> Memory:
     raise BitlatheError("vector: no memory on the chip holds results; give one.")
 
 
+@lru_cache(maxsize=128)
 def pass_of(chip: Chip, step: VectorStep, *, stays: bool = False) -> Pass:
-    """Return what a step asks of a chip that has a vector unit.
+    """Return what a step asks of a chip that has a vector unit, found once.
 
     Parameters
     ----------
@@ -312,6 +314,7 @@ def time_beside(array: int, steps: Following, pieces: int, dram: int) -> int:
     return max(max(behind, steps.work + steps.ahead) + steps.latency, dram)
 
 
+@lru_cache(maxsize=128)
 def piece_of(step: VectorStep) -> VectorStep:
     """Return one of the pieces of a step, in whole elements; what its norms hold is read for it."""
 

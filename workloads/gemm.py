@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ..datatypes.base.errors import BitlatheError
+from ..datatypes.base.hashed import Hashed, hashed_once
 from .conv_shape import ConvShape
 from .sizes import COUNTER_LIMIT, check_size
 
@@ -31,8 +32,9 @@ class VisibleBlock(NamedTuple):
     k: int
 
 
+@hashed_once
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gemm:
+class Gemm(Hashed):
     """A matrix product ``(m, k) x (k, n)``, ``batch`` times over, in ``count`` equal layers.
 
     Attributes

@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Literal, NamedTuple
 
 from ..datatypes.base.errors import BitlatheError, unknown_name
+from ..datatypes.base.hashed import Hashed, hashed_once
 from .sizes import check_size
 
 
@@ -118,8 +119,9 @@ class Tensor(NamedTuple):
     bits_each: Fraction | None = None
 
 
+@hashed_once
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VectorStep:
+class VectorStep(Hashed):
     """Operations on the same numbers, in ``count`` equal layers of a model.
 
     Attributes

@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
-from itertools import product
 from math import prod
 from typing import NamedTuple
 
@@ -129,31 +128,32 @@ class Floors:
         return cycles, energy_pj
 
     def _add_products(self) -> None:
+        """Add the products of all kinds of blocks: whole and short ones, (2, 2, I, J)."""
         chain, near, sums = self._chain, self._near, near_sums(self._chain)
-        for a, b in product((0, 1), repeat=2):
-            m, k = self._rows[a], self._columns[b]
-            places = self._counts[a, b]
-            first = _product(near, (m, k, chain.inner), chain.first, chain.first_pj)
-            self._add(first, places.sum(axis=0) * chain.matrices)
-            bits = chain.second
-            self._add(_product(near, (m, chain.out, k), bits, chain.second_pj), places[ALONE])
-            unfinished = _product(near, (m, chain.out, k), bits, chain.second_pj, sums)
-            self._add(unfinished, places[FIRST] + places[LATER] + places[LAST])
+        m, k = self._rows[:, None], self._columns
+        places = np.moveaxis(self._counts, 2, 0)
+        first = _product(near, (m, k, chain.inner), chain.first, chain.first_pj)
+        self._add(first, places.sum(axis=0) * chain.matrices)
+        second = (m, chain.out, k), chain.second, chain.second_pj
+        self._add(_product(near, *second), places[ALONE])
+        unfinished = _product(near, *second, sums)
+        self._add(unfinished, places[FIRST] + places[LATER] + places[LAST])
 
     def _add(self, made: _Product, times: Ints) -> None:
-        self.array += made.cycles * times
-        self.pj += made.pj * times
+        self.array += (made.cycles * times).sum(axis=(0, 1))
+        self.pj += (made.pj * times).sum(axis=(0, 1))
         for at, clocks in made.busy.items():
-            self._busy[at] += clocks * times
+            self._busy[at] += (clocks * times).sum(axis=(0, 1))
 
     def _add_steps(self) -> None:
         """Add the jobs of the vector unit, without what they quantize."""
         chain, steps, sums = self._chain, self._chain.steps, near_sums(self._chain)
-        for a, b, place in product((0, 1), (0, 1), (ALONE, FIRST, LATER, LAST)):
-            times = self._counts[a, b, place]
+        for place in (ALONE, FIRST, LATER, LAST):
+            times = self._counts[:, :, place]
             if not times.any():
                 continue
-            rows, elements = self._rows[a] * times, self._rows[a] * self._columns[b] * times
+            of_kinds = self._rows[:, None] * times
+            rows, elements = (each.sum(axis=(0, 1)) for each in (of_kinds, of_kinds * self._columns))
             self._job({ALONE: steps.alone, FIRST: steps.first}.get(place, steps.later), elements,
                       rows)  # fmt: skip
             self._move("read", "output", elements * chain.matrices, chain.first.output)
