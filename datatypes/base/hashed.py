@@ -41,5 +41,5 @@ def hashed_once(record: type[Record]) -> type[Record]:
             object.__setattr__(self, "_hash", mine)
         return mine
 
-    record.__hash__ = kept  # type: ignore[method-assign, assignment]
+    record.__hash__ = kept  # type: ignore[method-assign]
     return record

@@ -153,7 +153,9 @@ class Floors:
             if not times.any():
                 continue
             of_kinds = self._rows[:, None] * times
-            rows, elements = (each.sum(axis=(0, 1)) for each in (of_kinds, of_kinds * self._columns))
+            rows, elements = (
+                each.sum(axis=(0, 1)) for each in (of_kinds, of_kinds * self._columns)
+            )
             self._job({ALONE: steps.alone, FIRST: steps.first}.get(place, steps.later), elements,
                       rows)  # fmt: skip
             self._move("read", "output", elements * chain.matrices, chain.first.output)
