@@ -16,6 +16,12 @@ KERNELS = {
     "dual_grain": (SIM + "products_kernels", "dual_grain_kernel"),
     "block": (SIM + "products_kernels", "block_kernel"),
     "shifted": (SIM + "products_kernels", "shifted_kernel"),
+    "bytes": (SIM + "given_kernels", "bytes_kernel"),
+    "shorts": (SIM + "given_kernels", "shorts_kernel"),
+    "floats": (SIM + "given_kernels", "floats_kernel"),
+    "grains": (SIM + "given_kernels", "grains_kernel"),
+    "split": (SIM + "given_kernels", "split_kernel"),
+    "rows": (SIM + "given_kernels", "rows_kernel"),
     "sums_stay": (SIM + "systolic_kernels", "sums_stay_kernel"),
     "weights_stay": (SIM + "systolic_kernels", "weights_stay_kernel"),
     "choose": (DATA + "group_kernels", "choose_kernel"),
@@ -107,6 +113,20 @@ def systolic() -> None:
                            double_buffered_operand=doubled, device="cuda")  # fmt: skip
         simulate_stack(np.ones((1, 1, 1), int), np.ones((1, 1, 1), int), 32, 32, dataflow,
                        device="cuda")  # fmt: skip
+
+
+def given(on_device) -> None:
+    """Launch the checks of operands that lie on the device, where ``on_device`` puts them."""
+    from bitlathe.sim.cuda import given_kernels as made
+
+    codes, scales = (on_device(np.ones((2, 3), kind)) for kind in (np.uint8, np.float32))
+    made.codes(codes, 16, "codes")
+    made.byte_floats(codes, 126, "codes")
+    made.shorts(on_device(np.ones((2, 3), np.int16)), -1, 1, "shifts")
+    made.reals(scales, "scales")
+    made.refuse_wide_grains(codes, codes, codes, 1)
+    made.split_halves(on_device(np.ones((2, 3), np.float16)), "activations")
+    made.decoder_rows(on_device(np.ones((2, 3), np.int8)), -1, np.ones(3, bool), "weights")
 
 
 CALLS = (bit_serial, grid_tables, macs, products, groups, counts, systolic)

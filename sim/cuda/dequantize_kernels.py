@@ -10,7 +10,7 @@ import numpy as np
 from numba import cuda
 
 from ...datatypes.kernels.cuda.launch import blocks_for, require_device
-from ...datatypes.kernels.cuda.tiles import product_tiles, run_tiles, starting
+from ...datatypes.kernels.cuda.tiles import run_product, starting
 
 THREADS = (16, 8)
 ROLES = "rchcc"  # of activations, codes, grids, choices, scales; see `product_tiles`
@@ -61,5 +61,4 @@ def products(activations, codes, grids, choices, scales, group, out, threads=THR
         return (blocks_for(shape[1], threads[0]), blocks_for(shape[0], threads[1])), threads
 
     inputs = (activations, codes, grids, choices, scales)
-    tiles = product_tiles(inputs, ROLES, out)
-    run_tiles(starting(products_kernel, grid_of, (group,)), ROLES, inputs, tiles)
+    run_product(starting(products_kernel, grid_of, (group,)), ROLES, inputs, out)

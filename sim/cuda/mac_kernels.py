@@ -15,8 +15,8 @@ from ...datatypes.kernels.cuda.floats import add_to_odd, fit, round_to, smaller
 from ...datatypes.kernels.cuda.launch import blocks_for, require_device
 from ...datatypes.kernels.cuda.tiles import (
     pair_tiles,
-    product_tiles,
     row_tiles,
+    run_product,
     run_tiles,
     starting,
 )
@@ -230,5 +230,4 @@ def lut_products(tables, planes, scale_exponents, fmt, out, threads=(16, 8)):
 
     narrow = np.ascontiguousarray(planes, np.int16), np.ascontiguousarray(scale_exponents, np.int64)
     inputs = (np.ascontiguousarray(tables, np.float32), *narrow)
-    tiles = product_tiles(inputs, "rcc", out)
-    run_tiles(starting(lookups_kernel, grid_of, fmt), "rcc", inputs, tiles)
+    run_product(starting(lookups_kernel, grid_of, fmt), "rcc", inputs, out)

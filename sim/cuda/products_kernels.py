@@ -15,7 +15,7 @@ from numba import cuda
 
 from ...datatypes.kernels.cuda.floats import smaller
 from ...datatypes.kernels.cuda.launch import blocks_for, require_device
-from ...datatypes.kernels.cuda.tiles import product_tiles, run_tiles, starting
+from ...datatypes.kernels.cuda.tiles import run_product, starting
 
 SIDE, EACH = 16, 4
 
@@ -199,8 +199,7 @@ def tiled(kernel, out, inputs, roles, scalars):
     """Run a kernel of products; results of no products are 0."""
     require_device()
     if out.size and inputs[0].shape[1]:
-        tiles = product_tiles(inputs, roles, out)
-        run_tiles(starting(kernel, grid_of, scalars), roles, inputs, tiles)
+        run_product(starting(kernel, grid_of, scalars), roles, inputs, out)
 
 
 def dual_grain_products(activations, codes, zeros, steps, group, out):

@@ -21,6 +21,7 @@ from .operands import (
     ActivationKind,
     activation_kind,
     as_array,
+    lies_there,
     matrix,
     on_cuda,
     pair_rows,
@@ -54,9 +55,9 @@ class Operands(NamedTuple):
     """Operands of many dot products, flattened to rows, ready for a kernel."""
 
     lead: tuple[int, ...]
-    exponent: npt.NDArray[np.int32]
-    significand: npt.NDArray[np.int32]
-    weight: npt.NDArray[np.int32]
+    exponent: Any  # of int32, (rows, K); these three on the GPU where the operand lies there
+    significand: Any
+    weight: Any
     row: npt.NDArray[np.int64]
     column: npt.NDArray[np.int64]
 
@@ -130,7 +131,11 @@ def term_exponents(decoder: WeightDecoder, numerics: PENumerics) -> npt.NDArray[
 
 
 def prepare(
-    activations: npt.ArrayLike, weights: npt.ArrayLike, kind: ActivationKind, decoder: WeightDecoder
+    activations: npt.ArrayLike,
+    weights: npt.ArrayLike,
+    kind: ActivationKind,
+    decoder: WeightDecoder,
+    device: str = "cpu",
 ) -> Operands:
     """Check, split and flatten the operands; leading axes broadcast without copies.
 
@@ -140,23 +145,44 @@ def prepare(
         As in `bitserial_dot`.
     kind : ActivationKind
     decoder : WeightDecoder
+    device : {'cpu', 'cuda'}
 
     Raises
     ------
     BitlatheError
         If shapes do not match, or a value is not one of its format.
     """
-    acts, wts = as_array(activations, "activations"), as_array(weights, "weights")
-    lead, rows, columns = pair_rows(acts.shape, wts.shape)
-    exponent, significand = split_activations(acts, kind)
+    there = [device == "cuda" and lies_there(each) for each in (activations, weights)]
+    acts: Any = activations if there[0] else as_array(activations, "activations")
+    wts: Any = weights if there[1] else as_array(weights, "weights")
+    lead, rows, columns = pair_rows(tuple(acts.shape), tuple(wts.shape))
+    if there[0] and kind.name != "fp16":
+        raise BitlatheError(f"activations: those on a GPU are float16, {kind.name} is asked for")
+    if True in there:
+        from ..cuda import given_kernels as given
+
+    if there[0]:
+        exponent, significand = given.split_halves(_flat(acts), "activations")
+    else:
+        exponent, significand = (matrix(each) for each in split_activations(acts, kind))
+    if there[1]:
+        weight = given.decoder_rows(_flat(wts), decoder.low, decoder.valid, "weights")
+    else:
+        weight = matrix(decoder.rows(wts))
     return Operands(
         lead=lead,
-        exponent=matrix(exponent),
-        significand=matrix(significand),
-        weight=matrix(decoder.rows(wts)),
+        exponent=exponent,
+        significand=significand,
+        weight=weight,
         row=rows,
         column=columns,
     )
+
+
+def _flat(values: Any) -> Any:
+    """Return an array on the GPU as a matrix of its last axis."""
+    *lead, length = tuple(values.shape)
+    return values.reshape((int(np.prod(lead, dtype=np.int64)), length))
 
 
 def bitserial_dot(
@@ -194,7 +220,8 @@ def bitserial_dot(
     max_bsig : int
         Largest significance that the PE shifts by.
     device : {'cpu', 'cuda'}
-        Where to compute; both give the same bits.
+        Where to compute; both give the same bits. The GPU takes float16 activations and int8
+        weights that lie there without a copy; results are on the host.
 
     Returns
     -------
@@ -225,7 +252,7 @@ def bitserial_dot(
     on_cuda(device)
     rules, kind = numerics_of(numerics), activation_kind(activation)
     decoder = weight_decoder(format, max_bsig)
-    operands = prepare(activations, weights, kind, decoder)
+    operands = prepare(activations, weights, kind, decoder, device)
     if rules.exact:
         return _exact(operands, decoder, kind, rules, lanes, skip_zero_terms, device)
     parameters = kernel_parameters(rules, kind, lanes, max_bsig)
@@ -277,7 +304,11 @@ def _exact(
     count, length = operands.row.size, operands.exponent.shape[1]
     total, clocks = (np.zeros(count, dtype=np.int64) for _ in range(2))
     largest = int(np.abs(decoder.grid).max()) * length << (kind.significand_bits)
-    span = int(operands.exponent.max(initial=lowest)) - lowest
+    span = (
+        kind.largest_exponent - lowest  # of what lies on the GPU the bound for all
+        if lies_there(operands.exponent)
+        else int(operands.exponent.max(initial=lowest)) - lowest
+    )
     safe = largest << span < 1 << 62
     if device == "cuda" and not safe:
         raise BitlatheError(

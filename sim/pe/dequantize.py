@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from ...datatypes.base.errors import BitlatheError
 from ...datatypes.base.numbers import ceil_div, whole_number
-from .operands import as_array, first_index, on_cuda, refuse_nonfinite
+from .operands import as_array, first_index, lies_there, on_cuda, refuse_nonfinite
 
 
 def table_matmul(
@@ -43,11 +43,13 @@ def table_matmul(
     group : int
         Weights per group along K; the last group may be short.
     device : {'cpu', 'cuda'}
-        Where to compute.
+        Where to compute. The GPU takes matrices that lie there as they are: float32 activations
+        and scales, uint8 codes and choices.
 
     Returns
     -------
     (M, N) ndarray of float32
+        On the GPU where activations, codes, scales and choices all lie there.
 
     Raises
     ------
@@ -62,28 +64,58 @@ def table_matmul(
     """
     cuda = on_cuda(device)
     group = whole_number("group", group, 1)
-    acts = np.ascontiguousarray(_reals(activations, "activations"))
-    code = as_array(codes, "codes")
-    if acts.ndim != 2 or code.ndim != 2 or acts.shape[1] != code.shape[1]:
+    acts = _operand(activations, cuda, "activations")
+    code: Any = codes if cuda and lies_there(codes) else as_array(codes, "codes")
+    if len(acts.shape) != 2 or len(code.shape) != 2 or acts.shape[1] != code.shape[1]:
         raise BitlatheError(
-            f"activations (M, K) and codes (N, K) are needed, got {acts.shape} and {code.shape}"
+            f"activations (M, K) and codes (N, K) are needed, got {tuple(acts.shape)} and "
+            f"{tuple(code.shape)}"
         )
     grid = np.atleast_2d(_reals(grids, "grids"))
     shape = (code.shape[0], ceil_div(code.shape[1], group))
-    scale = _reals(scales, "scales")
-    picks = np.zeros(shape, np.int64) if choices is None else as_array(choices, "choices")
-    if scale.shape != shape or picks.shape != shape:
+    scale = _operand(scales, cuda, "scales")
+    picks: Any = np.zeros(shape, np.int64) if choices is None else choices
+    picks = picks if cuda and lies_there(picks) else as_array(picks, "choices")
+    if tuple(scale.shape) != shape or tuple(picks.shape) != shape:
         raise BitlatheError(
             f"scales and choices: shape {shape} is needed, one per group of {group}; got "
-            f"{scale.shape} and {picks.shape}"
+            f"{tuple(scale.shape)} and {tuple(picks.shape)}"
         )
-    refuse_nonfinite(acts, "activations")
-    refuse_nonfinite(scale, "scales")
     code = _indices(code, grid.shape[1], "codes")
     picks = _indices(picks, grid.shape[0], "choices")
-    out = np.zeros((acts.shape[0], code.shape[0]), dtype=np.float32)
-    _runner(cuda)(acts, code, grid, picks, np.ascontiguousarray(scale), group, out)
+    given = [each for each in (activations, codes, scales, choices) if each is not None]
+    shape = acts.shape[0], code.shape[0]
+    out: npt.NDArray[np.float32] = result(shape, np.float32, given)
+    _runner(cuda)(acts, code, grid, picks, scale, group, out)
     return out
+
+
+def result(shape: tuple[int, int], dtype: Any, given: list[Any]) -> Any:
+    """Return room for a product: on the GPU where all operands lie there, else zeros on the host.
+
+    Parameters
+    ----------
+    shape : (int, int)
+    dtype : dtype
+    given : list of (...) array
+        The operands.
+    """
+    if all(map(lies_there, given)) and 0 not in (*shape, given[0].shape[1]):
+        from ..cuda.given_kernels import room
+
+        return room(shape, dtype)
+    return np.zeros(shape, dtype)
+
+
+def _operand(values: Any, cuda: bool, argument: str) -> Any:
+    """Return a matrix of finite float32, where it lies."""
+    if cuda and lies_there(values):
+        from ..cuda.given_kernels import reals
+
+        return reals(values, argument)
+    array = np.ascontiguousarray(_reals(values, argument))
+    refuse_nonfinite(array, argument)
+    return array
 
 
 def _reals(values: npt.ArrayLike, argument: str) -> npt.NDArray[np.float32]:
@@ -93,11 +125,15 @@ def _reals(values: npt.ArrayLike, argument: str) -> npt.NDArray[np.float32]:
     return array.astype(np.float32)
 
 
-def _indices(array: npt.NDArray[Any], count: int, argument: str) -> npt.NDArray[np.uint8]:
-    if array.size and array.dtype.kind not in "iu":
-        raise BitlatheError(f"{argument}: integers are needed, got {array.dtype}")
+def _indices(array: Any, count: int, argument: str) -> Any:
     if count > 256:
         raise BitlatheError(f"grids: at most 256 codes and members, got {count}")
+    if lies_there(array):
+        from ..cuda.given_kernels import codes
+
+        return codes(array, count, argument)
+    if array.size and array.dtype.kind not in "iu":
+        raise BitlatheError(f"{argument}: integers are needed, got {array.dtype}")
     bad = (array < 0) | (array >= count)
     if bad.any():
         index = first_index(bad)

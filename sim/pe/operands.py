@@ -30,6 +30,12 @@ def on_cuda(device: str) -> bool:
     return device == "cuda"
 
 
+def lies_there(values: Any) -> bool:
+    """Return whether an operand lies on a GPU: of torch, numba, or what else has the interface."""
+    own = getattr(values, "__cuda_ndarray__", False)
+    return bool(own) or hasattr(values, "__cuda_array_interface__")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ActivationKind:
     """A kind of activation: widths of its fields.
@@ -111,8 +117,15 @@ def as_array(values: npt.ArrayLike, argument: str) -> npt.NDArray[Any]:
     Raises
     ------
     BitlatheError
-        For rows of different lengths and for masked arrays, whose mask would be lost.
+        For rows of different lengths, for masked arrays, whose mask would be lost, and for what
+        lies on a GPU.
     """
+    if lies_there(values):
+        raise BitlatheError(
+            f"{argument}: lies on a GPU and is not taken from there by this call; products of "
+            "matrices and bitserial_dot take it with device='cuda', beside others of theirs, else "
+            "copy it to the host first"
+        )
     if isinstance(values, np.ma.MaskedArray):
         raise BitlatheError(f"{argument}: masked arrays are not taken; fill the masked values in")
     try:

@@ -7,8 +7,9 @@ import numpy.typing as npt
 
 from ...datatypes.base.errors import BitlatheError
 from ...datatypes.base.numbers import ceil_div, whole_number
+from .dequantize import result
 from .mac import integer_values
-from .operands import as_array, on_cuda, refuse_nonfinite
+from .operands import as_array, lies_there, on_cuda, refuse_nonfinite
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -51,7 +52,16 @@ def _values(format: str) -> Float32Array:
     return np.asarray(catalogue.single(format).values, np.float32)
 
 
-def _codes(values: npt.ArrayLike, count: int, argument: str) -> npt.NDArray[np.uint8]:
+def _there(values: Any, cuda: bool) -> bool:
+    """Return whether an operand is taken from the GPU as it is."""
+    return cuda and lies_there(values)
+
+
+def _codes(values: Any, count: int, argument: str, cuda: bool = False) -> Any:
+    if _there(values, cuda):
+        from ..cuda.given_kernels import codes
+
+        return codes(values, count, argument)
     array = as_array(values, argument)
     if array.size and array.dtype.kind not in "iu":
         raise BitlatheError(f"{argument}: integers are needed, got {array.dtype}")
@@ -62,12 +72,17 @@ def _codes(values: npt.ArrayLike, count: int, argument: str) -> npt.NDArray[np.u
     return np.ascontiguousarray(array, np.uint8)
 
 
-def _scales(values: npt.ArrayLike, shape: tuple[int, int], argument: str) -> Float32Array:
-    array = as_array(values, argument)
-    if array.shape != shape:
+def _scales(values: Any, shape: tuple[int, int], argument: str, cuda: bool = False) -> Any:
+    there = _there(values, cuda)
+    array = values if there else as_array(values, argument)
+    if tuple(array.shape) != shape:
         raise BitlatheError(
-            f"{argument}: shape {shape} is needed, one per group, got {array.shape}"
+            f"{argument}: shape {shape} is needed, one per group, got {tuple(array.shape)}"
         )
+    if there:
+        from ..cuda.given_kernels import reals
+
+        return reals(array, argument)
     if array.size and array.dtype.kind not in "iuf":
         raise BitlatheError(f"{argument}: real numbers are needed, got {array.dtype}")
     array = np.ascontiguousarray(array, np.float32)
@@ -75,10 +90,11 @@ def _scales(values: npt.ArrayLike, shape: tuple[int, int], argument: str) -> Flo
     return array
 
 
-def _matched(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> None:
-    if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[1]:
+def _matched(left: Any, right: Any) -> None:
+    shapes = tuple(left.shape), tuple(right.shape)
+    if [len(shape) for shape in shapes] != [2, 2] or shapes[0][1] != shapes[1][1]:
         raise BitlatheError(
-            f"activations (M, K) and codes (N, K) are needed, got {left.shape} and {right.shape}"
+            f"activations (M, K) and codes (N, K) are needed, got {shapes[0]} and {shapes[1]}"
         )
 
 
@@ -130,20 +146,31 @@ def dual_grain_matmul(
     """
     cuda = on_cuda(device)
     group = whole_number("group", group, 1)
-    acts = integer_values(activations, 8, "activations").astype(np.int8)
-    code = _codes(codes, 16, "codes")
+    if _there(activations, cuda):
+        from ..cuda.given_kernels import taken
+
+        acts = taken(activations, np.int8, "activations")
+    else:
+        acts = integer_values(activations, 8, "activations").astype(np.int8)
+    code = _codes(codes, 16, "codes", cuda)
     _matched(acts, code)
     if acts.shape[1] > MAX_LENGTH:
         raise BitlatheError(f"K = {acts.shape[1]}: sums fit 32 bits up to K = {MAX_LENGTH}")
     shape = (code.shape[0], ceil_div(code.shape[1], group))
-    zero, step = _codes(zeros, 16, "zeros"), _codes(steps, 128, "steps")
-    if zero.shape != shape or step.shape != shape:
+    zero, step = _codes(zeros, 16, "zeros", cuda), _codes(steps, 128, "steps", cuda)
+    if tuple(zero.shape) != shape or tuple(step.shape) != shape:
         raise BitlatheError(
             f"zeros and steps: shape {shape} is needed, one per group of {group}; got "
-            f"{zero.shape} and {step.shape}"
+            f"{tuple(zero.shape)} and {tuple(step.shape)}"
         )
-    _refuse_wide_weights(code, zero, step, group)
-    out = np.zeros((acts.shape[0], code.shape[0]), np.int32)
+    if any(map(lies_there, (code, zero, step))):
+        from ..cuda.given_kernels import refuse_wide_grains
+
+        refuse_wide_grains(code, zero, step, group)
+    else:
+        _refuse_wide_weights(code, zero, step, group)
+    sides = [activations, codes, zeros, steps]
+    out: npt.NDArray[np.int32] = result((acts.shape[0], code.shape[0]), np.int32, sides)
     _kernels(cuda).dual_grain_products(acts, code, zero, step, group, out)
     return out
 
@@ -228,23 +255,39 @@ def shifted_fp4_matmul(
     if format not in BYTE_FLOATS:
         raise BitlatheError(f"format {format!r}: {' or '.join(BYTE_FLOATS)} is right")
     facts = BYTE_FLOATS[format]
-    acts, code = _codes(activations, 256, "activations"), _codes(codes, 16, "codes")
+    if _there(activations, cuda):
+        from ..cuda.given_kernels import byte_floats
+
+        acts = byte_floats(activations, facts.largest_code, "activations")
+    else:
+        acts = _codes(activations, 256, "activations")
+        if ((acts & 127) > facts.largest_code).any():
+            raise BitlatheError("activations: a code stands for NaN or infinity; give numbers")
+    code = _codes(codes, 16, "codes", cuda)
     _matched(acts, code)
-    if ((acts & 127) > facts.largest_code).any():
-        raise BitlatheError("activations: a code stands for NaN or infinity; numbers are needed")
     rows, columns = acts.shape[0], code.shape[0]
     groups = ceil_div(code.shape[1], group)
-    shift = as_array(shifts, "shifts")
-    if shift.shape != (columns, groups) or (shift.size and shift.dtype.kind not in "iu"):
+    there = _there(shifts, cuda)
+    shift: Any = shifts if there else as_array(shifts, "shifts")
+    if tuple(shift.shape) != (columns, groups) or not (
+        there or not shift.size or shift.dtype.kind in "iu"
+    ):
         raise BitlatheError(f"shifts: integers of shape {(columns, groups)} are needed")
-    if shift.size and not facts.lowest <= int(shift.min()) <= int(shift.max()) <= facts.highest:
+    if there:
+        from ..cuda.given_kernels import shorts
+
+        shift = shorts(shift, facts.lowest, facts.highest, "shifts")
+    elif shift.size and not facts.lowest <= int(shift.min()) <= int(shift.max()) <= facts.highest:
         raise BitlatheError(f"shifts: {facts.lowest}..{facts.highest} is right for {format}")
-    wide = _scales(np.asarray(scales).reshape(-1, 1), (columns, 1), "scales")
-    tokens = np.ones(rows) if activation_scales is None else np.asarray(activation_scales)
-    act_scale = _scales(tokens.reshape(-1, 1), (rows, 1), "activation_scales")
-    out = np.zeros((rows, columns), np.float32)
+    wide = _scales(_column(scales, cuda, "scales"), (columns, 1), "scales", cuda)
+    tokens = np.ones(rows) if activation_scales is None else activation_scales
+    name = "activation_scales"
+    act_scale = _scales(_column(tokens, cuda, name), (rows, 1), name, cuda)
+    given = [activations, codes, shifts, scales]
+    given += [] if activation_scales is None else [activation_scales]
+    out: Float32Array = result((rows, columns), np.float32, given)
     if cuda:
-        each = shift.astype(np.int16)
+        each = shift if there else shift.astype(np.int16)
         _kernels(cuda).shifted_products(acts, act_scale, code, each, wide, group, facts[:2], out)
         return out
     fp4 = _values("fp4_e2m1")
@@ -255,6 +298,13 @@ def shifted_fp4_matmul(
         values[acts], act_scale, weights, wide, max(code.shape[1], 1), out
     )
     return out
+
+
+def _column(values: Any, cuda: bool, argument: str) -> Any:
+    """Return scales as a matrix of one column, where they lie."""
+    if _there(values, cuda):
+        return values.reshape((-1, 1))
+    return as_array(values, argument).reshape(-1, 1)
 
 
 class Blocks(NamedTuple):
@@ -291,21 +341,25 @@ class _Checked(NamedTuple):
         return self.grids[wide, self.codes]
 
 
-def _checked(given: Blocks, group: int, argument: str) -> _Checked:
+def _checked(given: Blocks, group: int, argument: str, cuda: bool) -> _Checked:
     grids = np.atleast_2d(np.ascontiguousarray(given.grids, np.float32))
     if grids.ndim != 2 or grids.shape[1] > 256:
         raise BitlatheError(f"{argument}.grids: (members, up to 256 codes) is needed")
-    codes = _codes(given.codes, grids.shape[1], f"{argument}.codes")
-    if codes.ndim != 2:
+    codes = _codes(given.codes, grids.shape[1], f"{argument}.codes", cuda)
+    if len(codes.shape) != 2:
         raise BitlatheError(f"{argument}.codes: shape (rows, K) is needed, got {codes.shape}")
     shape = (codes.shape[0], ceil_div(codes.shape[1], group))
-    scales = _scales(given.scales, shape, f"{argument}.scales")
-    choices = np.zeros(shape, np.uint8)
-    if given.choices is not None:
-        choices = _codes(given.choices, grids.shape[0], f"{argument}.choices")
-        if choices.shape != shape:
-            raise BitlatheError(f"{argument}.choices: shape {shape} is needed, one per block")
-    return _Checked(codes, grids, choices.astype(np.int16), scales)
+    scales = _scales(given.scales, shape, f"{argument}.scales", cuda)
+    choices: Any = np.zeros(shape, np.int16)
+    if _there(given.choices, cuda):
+        from ..cuda.given_kernels import shorts
+
+        choices = shorts(given.choices, 0, grids.shape[0] - 1, f"{argument}.choices")
+    elif given.choices is not None:
+        choices = _codes(given.choices, grids.shape[0], f"{argument}.choices").astype(np.int16)
+    if tuple(choices.shape) != shape:
+        raise BitlatheError(f"{argument}.choices: shape {shape} is needed, one per block")
+    return _Checked(codes, grids, choices, scales)
 
 
 def block_scaled_matmul(
@@ -344,12 +398,16 @@ def block_scaled_matmul(
     """
     cuda = on_cuda(device)
     group = whole_number("group", group, 1)
-    left, right = _checked(activations, group, "activations"), _checked(weights, group, "weights")
+    left = _checked(activations, group, "activations", cuda)
+    right = _checked(weights, group, "weights", cuda)
     _matched(left.codes, right.codes)
-    out = np.zeros((left.codes.shape[0], right.codes.shape[0]), np.float32)
+    sides = (activations, weights)
+    given = [each for side in sides for each in (side.codes, side.scales, side.choices)]
+    shape = left.codes.shape[0], right.codes.shape[0]
+    out: Float32Array = result(shape, np.float32, [each for each in given if each is not None])
     if cuda:
         _kernels(cuda).block_products(left, right, group, out)
         return out
-    sides = left.values(group), left.scales, right.values(group), right.scales
-    _kernels(cuda).scaled_products(*sides, group, out)
+    host = left.values(group), left.scales, right.values(group), right.scales
+    _kernels(cuda).scaled_products(*host, group, out)
     return out

@@ -482,8 +482,52 @@ def limited_jobs(small: bool) -> Iterator[Job]:
         yield replace(job, name=f"within {mib} MiB: {job.name}", run=partial(within, mib, job.run))
 
 
+def lying_jobs(small: bool) -> Iterator[Job]:
+    """Yield calls whose operands lie on the device already: tensors of torch where it is there."""
+    import numpy as np
+
+    from bitlathe.sim.pe.bit_serial import bitserial_dot
+    from bitlathe.sim.pe.dequantize import table_matmul
+
+    def put(array: Any) -> Any:
+        try:
+            import torch
+
+            if torch.cuda.is_available():
+                return torch.from_numpy(array).cuda()
+        except ImportError:
+            pass
+        from bitlathe.datatypes.kernels.cuda.launch import to_device
+
+        return to_device(array)
+
+    rng = np.random.default_rng(13)
+    m, n, k, group = (3, 5, 24, 8) if small else (64, 4096, 4096, 128)
+    grids = rng.standard_normal(16).astype(np.float32)
+    product = (rng.standard_normal((m, k), np.float32), rng.integers(0, 16, (n, k), np.uint8),
+               rng.random((n, k // group), np.float32))  # fmt: skip
+    held = cache(lambda: tuple(map(put, product)))
+
+    def multiply(device: str) -> tuple[Any, ...]:
+        acts, codes, scales = held() if device == "cuda" else product
+        picks = np.zeros(scales.shape, np.uint8)
+        choices = put(picks) if device == "cuda" else picks
+        out = table_matmul(acts, codes, grids, scales, choices=choices, group=group, device=device)
+        return (out.copy_to_host() if device == "cuda" else out,)
+
+    yield Job(name=f"on the device: table product {m} x {n} x {k}", macs=m * n * k, run=multiply)
+    shape = (6, 20) if small else (1 << 16, 128)
+    dots = rng.standard_normal(shape).astype(np.float16), rng.integers(-8, 8, shape, np.int8)
+    there = cache(lambda: tuple(map(put, dots)))
+
+    def dot(device: str) -> tuple[Any, ...]:
+        return bitserial_dot(*(there() if device == "cuda" else dots), "int4", device=device)
+
+    yield Job(name="on the device: bit_serial int4 aligned", macs=shape[0] * shape[1], run=dot)
+
+
 GROUPS = (dual_grain_jobs, shifted_jobs, block_jobs, mac_jobs, lut_jobs, group_jobs, quantize_jobs,
-          systolic_jobs, table_jobs, dot_jobs, edge_jobs, limited_jobs)  # fmt: skip
+          systolic_jobs, table_jobs, dot_jobs, edge_jobs, limited_jobs, lying_jobs)  # fmt: skip
 
 
 def jobs(small: bool) -> Iterator[Job]:

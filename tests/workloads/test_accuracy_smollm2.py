@@ -88,6 +88,7 @@ def test_absent_and_foreign_weights_are_refused(tmp_path, monkeypatch):
         find_checkpoint("SmolLM2 135M")
 
 
+@pytest.mark.slow  # beside those that need the weights, which `make studies` installs
 def test_schemes_on_the_grid_of_storage_are_not_ranked(smollm2):
     def ranks(text):
         return smollm2.ranks(Scheme.parse(text))
@@ -96,6 +97,7 @@ def test_schemes_on_the_grid_of_storage_are_not_ranked(smollm2):
     assert all(map(ranks, ("int4_asym@g128", "int4_asym@g64", "int4@g32", "int3_asym@g32")))
 
 
+@pytest.mark.slow  # beside those that need the weights, which `make studies` installs
 def test_tokens_are_whole_text_with_single_digits(smollm2):
     from tokenizers.decoders import ByteLevel
 

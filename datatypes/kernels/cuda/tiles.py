@@ -381,3 +381,20 @@ def pair_tiles(inputs: Sequence[Any], roles: str, outputs: Sequence[Array]) -> l
         results = (Result(pairs.shape, o.dtype, _into(o, pairs)) for o in outputs)
         tiles.append(Tile(tuple(own), tuple(results)))
     return tiles
+
+
+def run_product(launch: Launch, roles: str, inputs: Sequence[Any], out: Any) -> None:
+    """Run a product of matrices in tiles; at once where its output lies on the device.
+
+    Parameters
+    ----------
+    launch, roles, inputs
+        As `run_tiles` and `product_tiles` take them.
+    out : (rows, columns) array
+        On the host, or on the device, where it then stays: all that is large lies there already.
+    """
+    if lies_on_device(out):
+        require_device()
+        launch([to_device(each) for each in inputs], [out], 0)
+        return
+    run_tiles(launch, roles, inputs, product_tiles(inputs, roles, out))

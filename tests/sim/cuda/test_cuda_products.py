@@ -1,6 +1,7 @@
 """Products of quantized operands: CUDA kernels against numba's, and those against fractions."""
 
 from fractions import Fraction
+from functools import partial
 from importlib import import_module
 
 import numpy as np
@@ -12,7 +13,7 @@ from bitlathe.sim.pe import products
 from bitlathe.sim.pe.dequantize import table_matmul
 from bitlathe.sim.pe.products import Blocks
 from cuda_calls import KERNELS
-from cuda_twins import assert_same, on_device, runs_itself_in_the_simulator
+from cuda_twins import SIMULATED, assert_same, on_device, runs_itself_in_the_simulator
 
 test_twins_agree_in_the_simulator = runs_itself_in_the_simulator(__file__)
 
@@ -257,8 +258,9 @@ def few_threads(monkeypatch):
     """A few threads for kernels whose threads stride over all there is; small shared arrays."""
     from bitlathe.datatypes.kernels.cuda import group_kernels
 
-    strides = ("bit_serial", "exact", "dequantize", "int", "flint", "pair", "float", "tables",
-               "lookups", "code", "counts")  # fmt: skip
+    strides = ("bytes", "shorts", "floats", "grains", "split", "rows", "bit_serial", "exact",
+               "dequantize", "int", "flint", "pair", "float", "tables", "lookups", "code",
+               "counts")  # fmt: skip
     for module, name in (KERNELS[each] for each in strides):
         place = import_module(module)
         monkeypatch.setattr(place, name, Few(getattr(place, name)))
@@ -316,6 +318,129 @@ def test_every_twin_within_a_limit_of_memory(monkeypatch):
         )
         with pytest.raises(BitlatheError, match="bytes, more than the 40 allowed; set BITLATHE_CU"):
             run_within(monkeypatch, 40, call)
+
+
+class Lying:
+    """Stands for a tensor of torch on the device: the interface, its shape, and no values."""
+
+    def __init__(self, array):
+        self.array, self.shape = array, array.shape
+        self.__cuda_array_interface__ = array.__array_interface__
+
+    def reshape(self, shape):
+        return Lying(self.array.reshape(shape))
+
+    def __array__(self, *_, **__):
+        raise AssertionError("copied to the host")
+
+    def __getitem__(self, place):
+        return Lying(self.array[place])
+
+
+def operands_on_the_device():
+    """By name: a product, its operands by name, as the device takes them, and what it is given."""
+    from bitlathe.sim.pe.bit_serial import bitserial_dot
+
+    rng = np.random.default_rng(9)
+    acts, codes, zeros, steps = dual_grain(1, 2, 5, 7, 3)
+    sides = [blocks(rng, rows, 5, 3, FP4, SMALL) for rows in (2, 3)]
+    sides = [s._replace(scales=s.scales.astype("f4"), choices=s.choices.astype("i2"),
+                        codes=s.codes.astype("u1")) for s in sides]  # fmt: skip
+
+    def block_product(device="cpu", **parts):
+        both = [Blocks(grids=FP4, **{f: parts[side + f] for f in ("codes", "scales", "choices")})
+                for side in ("left_", "right_")]  # fmt: skip
+        return products.block_scaled_matmul(*both, group=3, device=device)
+
+    return {
+        "table": (partial(table_matmul, grids=FP4, group=3),
+                  {"activations": rng.random((2, 7), np.float32), "codes": codes.astype("u1"),
+                   "scales": rng.random((5, 3), np.float32),
+                   "choices": np.zeros((5, 3), np.uint8)}),
+        "dual grain": (partial(products.dual_grain_matmul, group=3),
+                       {"activations": acts.astype("i1"), "codes": codes.astype("u1"),
+                        "zeros": zeros.astype("u1"), "steps": steps.astype("u1")}),
+        "shifted": (partial(products.shifted_fp4_matmul, group=3),
+                    {"activations": rng.integers(0, 99, (2, 7), np.uint8),
+                     "codes": codes.astype("u1"),
+                     "shifts": rng.integers(-5, 7, (5, 3)).astype("i2"),
+                     "scales": rng.random(5, np.float32)}),
+        "blocks": (block_product,
+                   {side + field: getattr(s, field)
+                    for side, s in zip(("left_", "right_"), sides, strict=True)
+                    for field in ("codes", "scales", "choices")}),
+        "bit-serial": (partial(bitserial_dot, format="int4"),
+                       {"activations": rng.standard_normal((2, 1, 7)).astype(np.float16),
+                        "weights": rng.integers(-8, 8, (3, 7), np.int8)}),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def interface(monkeypatch):
+    """What lies on the device is taken by its interface, and never copied there."""
+    from numba import cuda
+
+    from bitlathe.datatypes.kernels.cuda import launch, tiles
+
+    copied = []
+    if SIMULATED:
+        from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+
+        monkeypatch.setattr(cuda, "as_cuda_array", lambda given: FakeCUDAArray(given.array),
+                            raising=False)  # fmt: skip
+    sent = tiles.Buffer.put
+    monkeypatch.setattr(tiles.Buffer, "put", lambda self, a: (
+        launch.lies_on_device(a) or copied.append(a.nbytes), sent(self, a))[1])  # fmt: skip
+    return copied
+
+
+@on_device
+@pytest.mark.skipif(not SIMULATED, reason="`make device` has tensors on a device")
+@pytest.mark.usefixtures("small_tiles", "few_threads")
+def test_operands_on_the_device_are_not_copied_twin(interface):
+    for name, (function, operands) in operands_on_the_device().items():
+        right = function(**operands)
+        lying = {key: Lying(value) for key, value in operands.items()}
+        interface.clear()
+        found = function(**lying, device="cuda")
+        if name == "bit-serial":
+            for one, other in zip(found, right, strict=True):
+                np.testing.assert_array_equal(one, other)
+        else:  # the checks' own count of 8 bytes, and tables, are all that goes there
+            assert max(interface) <= max(8, 16 * 4), name
+            np.testing.assert_array_equal(found.copy_to_host(), right, err_msg=name)
+        mixed = {key: value if key in ("codes", "weights", "right_codes") else lying[key]
+                 for key, value in operands.items()}  # fmt: skip
+        found = function(**mixed, device="cuda")
+        for one, other in zip(np.atleast_1d(found), np.atleast_1d(right), strict=True):
+            np.testing.assert_array_equal(one, other, err_msg=name)
+        with pytest.raises(BitlatheError, match="lies on a GPU and is not taken"):
+            function(**lying)
+
+
+@on_device
+@pytest.mark.skipif(not SIMULATED, reason="`make device` has tensors on a device")
+@pytest.mark.parametrize(
+    ("call", "name", "change", "words"),
+    [
+        ("table", "activations", np.full((2, 7), np.nan, np.float32), "nan at index .* not fi"),
+        ("table", "codes", np.full((5, 7), 16, np.uint8), r"16 at index \(0, 0\) .*0\.\.15 is"),
+        ("table", "codes", np.zeros((7, 5), np.uint8).T, "without gaps is needed"),
+        ("table", "scales", np.ones((5, 3)), "matrix of float32 without gaps is"),
+        ("dual grain", "steps", np.full((5, 3), 127, np.uint8), "codes: the weight at index"),
+        ("shifted", "activations", np.full((2, 7), 0xFF, np.uint8), "stands for NaN or infinity"),
+        ("shifted", "shifts", np.full((5, 3), 7, np.int16), r"-5\.\.6 is right"),
+        ("blocks", "left_choices", np.ones((2, 2), np.int16), r"0\.\.0 is right"),
+        ("bit-serial", "activations", np.full((2, 1, 7), np.inf, np.float16), "inf at index"),
+        ("bit-serial", "weights", np.full((3, 7), 8, np.int8), "8 at index .* PE's grid"),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("interface", "few_threads")
+def test_wrong_operands_on_the_device_are_named_twin(call, name, change, words):
+    function, operands = operands_on_the_device()[call]
+    lying = {key: Lying(value) for key, value in (operands | {name: change}).items()}
+    with pytest.raises(BitlatheError, match=words):
+        function(**lying, device="cuda")
 
 
 @pytest.mark.parametrize("limit", [400, 700, 2000, 1 << 20])

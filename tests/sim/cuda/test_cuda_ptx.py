@@ -29,6 +29,8 @@ from numba import cuda
 from numba.cuda import dispatcher
 
 from bitlathe.datatypes.kernels.cuda import counts, groups, launch, tiles
+import cuda_calls as checks
+from bitlathe.sim.cuda import given_kernels as given
 from cuda_calls import CALLS, KERNELS
 
 
@@ -52,6 +54,8 @@ class Held:
 
     def __init__(self, array):
         self.array, self.shape, self.dtype = array, array.shape, array.dtype
+        self.size = array.size
+        self.is_c_contiguous = lambda: array.flags.c_contiguous
 
     def __getitem__(self, place):
         return Held(self.array[place])
@@ -72,14 +76,16 @@ class Held:
 nothing = SimpleNamespace(synchronize=lambda: None)
 tiles.cuda = SimpleNamespace(stream=lambda: nothing)
 tiles.allocate = lambda nbytes: Held(np.zeros(nbytes, np.uint8))
-launch.to_device = groups.to_device = tiles.to_device = lambda array: array
-for module in (counts, groups, launch, tiles):
+launch.to_device = groups.to_device = tiles.to_device = given.to_device = lambda array: array
+given.empty = lambda shape, dtype: Held(np.zeros(shape, dtype))
+for module in (counts, given, groups, launch, tiles):
     module.require_device = lambda: None
 for name, (module, kernel) in places.items():
     setattr(module, kernel, seen[name])
     module.require_device = launch.require_device
 for call in CALLS:
     call()
+checks.given(Held)
 for name in KERNELS:
     if len(seen[name].types) != 1:
         sys.exit(f"{name} is launched with {len(seen[name].types)} signatures: {seen[name].types}")

@@ -427,6 +427,7 @@ def test_files_that_store_no_tensors(tmp_path):
         load_model(tmp_path / "b.safetensors")
 
 
+@pytest.mark.slow  # `make studies` installs the package
 def test_the_weights_that_a_package_ships_are_those_of_the_shipped_model():
     from bitlathe.workloads.lm.checkpoint import PACKAGED, _locate
 
