@@ -168,6 +168,16 @@ def _as_stored(arch: str, network: "Model", given: dict[str, Any]) -> dict[str, 
     return {**settings, **given}
 
 
+def _far(run: "Run") -> dict[str, float]:
+    """Return how far the mappings of layers may be from the best, where a search was ended."""
+    far: dict[str, float] = {}
+    for layer in run.layers:
+        for part in layer.mapping or ():
+            if part.get("within"):
+                far[layer.name] = max(far.get(layer.name, 1.0), part["within"])
+    return far
+
+
 def _print_run(run: "Run") -> None:
     """Print a run for readers: layers, totals, what binds, what is not counted."""
     context_of = "" if run.context is None else f", context {run.context}"
@@ -187,6 +197,9 @@ def _print_run(run: "Run") -> None:
         click.echo(f"fused on the chip: {'; '.join(groups)}")
     if run.no_search:
         click.echo(f"mapper {run.mapper}, a rule, no search: {run.no_search}")
+    if far := _far(run):
+        shown = ", ".join(f"{name} {within:.4f} x" for name, within in far.items())
+        click.echo(f"search ended by its budget, at most so far from the best: {shown}")
     for name, why in run.unfused.items():
         click.echo(f"left apart: {name}: {why}")
     if run.unpriced:

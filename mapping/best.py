@@ -28,7 +28,11 @@ class Best:
     search_seconds : float
         Time of the search, compilation left out.
     optimal : bool
-        Whether all others are known to be no better; false where a limit ended the search.
+        Whether all others are known to be no better; false where a limit, or the budget, ended the
+        search.
+    within : float or None
+        How many times what no mapping undercuts, in the objective, its cost is; 1 where it is
+        optimal, None where it is counted otherwise than searched (`search.counts_all`).
     """
 
     mapping: Mapping
@@ -37,6 +41,7 @@ class Best:
     mappings_evaluated: int
     search_seconds: float
     optimal: bool
+    within: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, as `best_of` reads it."""
@@ -60,6 +65,7 @@ class Best:
             "mappings_evaluated": self.mappings_evaluated,
             "search_seconds": self.search_seconds,
             "optimal": self.optimal,
+            "within": self.within,
         }
 
 

@@ -1,6 +1,7 @@
 """The best mapping of a layer over the dataflows that a chip can choose."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from ..arch.hierarchy import Hierarchy
 from ..datatypes.base.errors import BitlatheError
@@ -35,7 +36,19 @@ def best_dataflow(
             problems.append(err)
     if not found:
         raise problems[0]
-    return min(found, key=lambda each: _rank(each[1], objective))
+    hierarchy, best = min(found, key=lambda each: _rank(each[1], objective))
+    return hierarchy, _proven(best, [each for _, each in found], objective)
+
+
+def _proven(best: Best, found: Sequence[Best], objective: Objective) -> Best:
+    """Return the best of some with what is known of all that were searched."""
+    if all(each.optimal for each in found):
+        return best
+    bounds = [_rank(each, objective)[0] / each.within for each in found if each.within]
+    if len(bounds) < len(found):
+        return replace(best, optimal=False, within=None)
+    within = max(1.0, _rank(best, objective)[0] / min(bounds))
+    return replace(best, optimal=best.optimal and within == 1.0, within=within)
 
 
 def _rank(best: Best, objective: Objective) -> tuple[float, float]:

@@ -38,6 +38,8 @@ class Mapped:
     optimal : bool
         Whether it is known to be the best: of a convolution only where the search counts exactly
         (`mapping.space`).
+    within : float or None
+        How many times what no mapping undercuts in the objective its cost is (`best.Best`).
     """
 
     layer: Loops
@@ -48,6 +50,7 @@ class Mapped:
     mappings_evaluated: int
     search_seconds: float
     optimal: bool
+    within: float | None = None
 
     def __repr__(self) -> str:
         return f"Mapped({self.cost.cycles:,} cycles{', proven best' if self.optimal else ''})"
@@ -91,6 +94,7 @@ class Mapped:
             "mappings_evaluated": self.mappings_evaluated,
             "search_seconds": self.search_seconds,
             "optimal": self.optimal,
+            "within": self.within,
             "loops": self._loops(),
             "accesses": self.accesses(),
             "ports": self.ports(),
@@ -101,21 +105,27 @@ class Mapped:
         """Return clocks, energy and the search in a sentence each."""
         found = self.cost
         energy = ", ".join(f"{name} {pj / 1e6:,.3f}" for name, pj in self.energy_pj.items())
-        halos = self.layer.windows and self.hierarchy.keeps_halos
-        counted = ", halos counted as never kept" if halos else ", searched in bits rounded up"
-        counted = "" if self.optimal else counted
-        searched = (
-            f"the best of its space{counted}; {self.mappings_evaluated:,} mappings costed in "
-            f"{self.search_seconds:.3f} s, the others bounded"
-        )
         return [
             f"clocks: {found.cycles:,} (at least {found.lower_bound_cycles:,}); steps "
             f"{float(found.compute_cycles):,.0f}, stalls {float(found.stall_cycles):,.0f}, first "
             f"load {found.first_load_cycles:,}, last store {found.last_store_cycles:,}",
             f"energy (uJ): {energy}",
             self._traffic_line(),
-            f"mapping: {searched if self.searched else 'given'}",
+            f"mapping: {self._search_line() if self.searched else 'given'}",
         ]
+
+    def _search_line(self) -> str:
+        """Return what is known of all other mappings."""
+        costed = f"{self.mappings_evaluated:,} mappings costed in {self.search_seconds:.3f} s"
+        if self.within is not None and not self.optimal:
+            return (
+                f"the best that the search's budget found, within {self.within:.4f} x of what no "
+                f"mapping of its space undercuts; {costed}"
+            )
+        halos = self.layer.windows and self.hierarchy.keeps_halos
+        counted = ", halos counted as never kept" if halos else ", searched in bits rounded up"
+        space = f"its space{'' if self.optimal else counted}"
+        return f"the best of {space}; {costed}, the others bounded"
 
     def traffic(self) -> dict[str, Any]:
         """Return the bits that pass DRAM, and what no schedule and no nest undercuts."""
@@ -229,6 +239,7 @@ class Asked:
             mappings_evaluated=best.mappings_evaluated,
             search_seconds=best.search_seconds,
             optimal=best.optimal,
+            within=best.within,
         )
 
     def under(self, given: Mapping | str) -> Mapped:

@@ -196,6 +196,7 @@ class Packed:
             ),
             ints(*sums),  # sums of what has no window
             self._book,
+            ints(2),  # nodes that were spent, and how many may be
         )
 
     @property

@@ -34,3 +34,4 @@ TWO_TILES = 30  # what outermost loops move with two tiles: sums, energy
 NEST = 31  # of a nest: order of each group, kinds with loops, slots of one tile, three numbers
 NO_WINDOW = 32  # sums of what has no window
 BOOK = 33  # of `alike_kernels`
+NODES = 34  # that were spent: tiles bounded, nests looked into; and how many may be

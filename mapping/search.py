@@ -25,10 +25,15 @@ memory further in has no room for the block. Tiles that are known take whole acc
 move once. Unrollings that differ only in axes that are alike for all memories are tried once.
 The most promising come first, which changes what is costed, not what is found: of mappings that
 are equal in clocks and energy the first in an order of their own (`mapping.front_kernels`).
+
+A search for an objective ends where a budget of nodes is spent, tiles that were bounded and what
+takes as long. Then the bounds of all that is still open say how far the best found may be from the
+best of all (`best.Best.within`).
 """
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
@@ -36,26 +41,25 @@ from functools import cache
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from ..arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
 from ..datatypes.base.errors import BitlatheError, check_name
 from .accesses import outermost_bits
 from .best import OBJECTIVES, Best, Objective
 from .constraints import Constraints
-from .cost import cost
+from .cost import Cost, cost
 from .counted import counted_cost
-from .front_kernels import PARETO, SAME, hopeless
+from .front_kernels import PARETO
 from .nest import Loops, dims_of
 from .operands import OperandBits
 from .packed import Packed, TooFineError
-from .space import FREE, ORDERED, Chains, Ways, least_extents, searchable, storages, ways_of
+from .part_search import PartSearch
+from .space import FREE, ORDERED, Chains, least_extents, searchable, storages, ways_of
 from .staying import searched as searched_chip
-from .step_energy import exact_bounds
 from .unrolled import PARETO_ROOM, Unrolled, new_front
 
 NO_LIMIT = 1 << 60
-_NONE: Any = np.zeros(0, np.int64)  # no chains
+BUDGET = 1 << 22  # nodes: some eight seconds
+FIRST_TURN = 1 << 18  # nodes of a part before the next has its turn
 _PARTS = (0, 1 << 16, 1 << 12, 1 << 8)  # of a bit that are searched in, 0: as fine as asked
 _LONGEST = 1 << 28  # elements of a dimension: some 30 s of tiles; more would not end
 
@@ -68,6 +72,7 @@ def search(
     *,
     constraints: Constraints = FREE,
     limit: int = NO_LIMIT,
+    budget: int = BUDGET,
 ) -> Best:
     """Return the best mapping of the space (`mapping.space`) for an objective.
 
@@ -84,6 +89,8 @@ def search(
         What the mapping must keep to.
     limit : int
         Mappings to cost at most. The best of those is returned.
+    budget : int
+        Nodes to spend at most: tiles to bound, and what takes as long. More never finds less.
 
     Raises
     ------
@@ -93,7 +100,7 @@ def search(
     """
     check_name("objective", objective, OBJECTIVES)
     number = OBJECTIVES.index(objective)
-    return _checked(layer, bits, hierarchy, number, constraints, limit)[0]
+    return _checked(layer, bits, hierarchy, number, constraints, limit, budget)[0]
 
 
 def front(
@@ -119,7 +126,7 @@ def front(
     BitlatheError
         As `search`.
     """
-    return tuple(_checked(layer, bits, hierarchy, PARETO, constraints, NO_LIMIT))
+    return tuple(_checked(layer, bits, hierarchy, PARETO, constraints, NO_LIMIT, NO_LIMIT))
 
 
 def _checked(
@@ -129,13 +136,14 @@ def _checked(
     objective: int,
     constraints: Constraints,
     limit: int,
+    budget: int,
 ) -> list[Best]:
     wrong = layer_problems(layer)
     if wrong:
         raise BitlatheError(wrong)
     constraints.check(layer, hierarchy)
     _compile()
-    found = _searched(layer, bits, hierarchy, objective, constraints, limit)
+    found = _searched(layer, bits, hierarchy, objective, constraints, limit, budget)
     if not found:
         raise BitlatheError(_excluded(layer, bits, hierarchy, constraints))
     return found
@@ -148,6 +156,7 @@ def _searched(
     objective: int,
     constraints: Constraints,
     limit: int,
+    budget: int,
 ) -> list[Best]:
     """Return the best mapping of an objective, or the front of both, fewest clocks first."""
     started = time.perf_counter()
@@ -158,25 +167,26 @@ def _searched(
         for storage in storages(chip)
         if constraints.stores({op: [m.name for m in some] for op, some in storage.items()})
     ]
-    best, evaluated = new_front(objective, max(4, len(layer.sizes))), 0
-    parts, looked = list[Packed](), dict[int, Unrolled]()
-    for i, storage in enumerate(stored):
-        if evaluated >= limit:
-            break
-        part = _packed(layer, bits, chip, storage, constraints)
-        parts.append(part)
-        evaluated += _search_part(
-            part, ways, i * len(ways), objective, limit - evaluated, best, looked
-        )
+    best, looked = new_front(objective, max(4, len(layer.sizes))), dict[int, Unrolled]()
+
+    def part(i: int) -> PartSearch:
+        packed = _packed(layer, bits, chip, stored[i], constraints)
+        return PartSearch(packed, ways, i * len(ways), objective, best, looked)
+
+    searches = _search_parts(part, len(stored), best, limit, budget)
+    evaluated = sum(each.evaluated for each in searches)
     seconds = time.perf_counter() - started
+    least = min((each.least() for each in searches if each.open), default=None)
+    least = least if len(searches) == len(stored) else 0.0
     if best[2][0] < 0:
         raise BitlatheError(f"more than {PARETO_ROOM} mappings are best in clocks or energy.")
-    found, exact = [], counts_all(asked, hierarchy) and all(part.bits == bits for part in parts)
+    found, exact = list[Best](), counts_all(asked, hierarchy)
+    exact = exact and all(each.part.bits == bits for each in searches)
     for (cycles, _), row in zip(best[0][: best[2][0]], best[1], strict=False):
         at, way = divmod(int(row[0]), len(ways))
         mapping = looked[int(row[0])].mapping(row)
         if exact and objective != PARETO:
-            costs, outer = counted_cost(parts[at], ways, way)
+            costs, outer = counted_cost(searches[at].part, ways, way)
         else:
             costs = cost(asked, bits, mapping, hierarchy)
             outer = outermost_bits(asked, bits, mapping, hierarchy)
@@ -188,7 +198,8 @@ def _searched(
                 outer_bits=outer,
                 mappings_evaluated=evaluated,
                 search_seconds=seconds,
-                optimal=evaluated < limit and exact,
+                optimal=least is None and exact,
+                within=_within(costs, objective, least) if exact else None,
             )
         )
     return found
@@ -209,99 +220,41 @@ def _packed(
     return Packed(layer, bits, chip, storage, constraints)
 
 
-def _search_part(
-    part: Packed,
-    ways: Ways,
-    first: int,
-    objective: int,
-    limit: int,
-    best: Any,
-    looked: dict[int, Unrolled],
-) -> int:
-    """Search all ways to unroll that may be best; return how many mappings were costed.
+def _search_parts(
+    part: Callable[[int], PartSearch], many: int, best: Any, limit: int, budget: int
+) -> list[PartSearch]:
+    """Search all parts in turn, each for twice as many nodes as the time before; return them.
 
-    The most promising comes first. Those that it does not exclude are bounded again, and those
-    that this leaves looked into one by one. ``looked``: of those with mappings among the best, by
-    their numbers.
+    A budget ends what has found something. After as many mappings as may be costed no part is made.
     """
-    units_pj = part.units_pj(ways)
-
-    def searched(way: int, limit: int) -> int:
-        unrolled = Unrolled(part, ways.way(way), first + way, units_pj[way])
-        evaluated = unrolled.search(objective, limit, best)
-        if evaluated and (best[1][: best[2][0], 0] == first + way).any():
-            looked[first + way] = unrolled
-        return evaluated
-
-    left: Any = ways.distinct((*part.pers, *part.hierarchy.counted_units))
-    cycles, energy = (bounds[left] for bounds in part.bounds(ways))
-    start = _first(cycles, energy, objective)
-    evaluated = 0
-
-    def open_ways() -> Any:
-        return _may_be_best(cycles, energy, first + left, best, objective)
-
-    if open_ways()[start]:
-        evaluated = searched(int(left[start]), limit)
-    if evaluated >= limit:
-        return evaluated
-    may = open_ways()
-    may[start] = False
-    for sharper in (Packed.floor_bounds, exact_bounds):
-        left, cycles, energy = left[may], cycles[may], energy[may]
-        if not left.size:
-            return evaluated
-        cycles, energy = sharper(part, ways, left, cycles, energy)
-        may = open_ways()
-    order = _ordered(cycles, energy, objective)
-    order = order[may[order]]
-    left, cycles, energy = left[order], cycles[order], energy[order]
-    while left.size and evaluated < limit:
-        before = best[0][0].tolist()
-        evaluated += searched(int(left[0]), limit - evaluated)
-        left, cycles, energy = left[1:], cycles[1:], energy[1:]
-        if objective == PARETO or best[0][0].tolist() != before:
-            may = open_ways()
-            left, cycles, energy = left[may], cycles[may], energy[may]
-    return evaluated
+    searches, most, spent = list[PartSearch](), FIRST_TURN, 0
+    while len(searches) < many or any(each.open for each in searches):
+        for i in range(many):
+            may = limit - sum(each.evaluated for each in searches)
+            if may <= 0:
+                return searches
+            if i == len(searches):
+                searches.append(part(i))
+            left = budget - spent if best[2][0] else NO_LIMIT
+            if left > 0:
+                searches[i].search(may, min(most, left))
+            spent = sum(each.nodes for each in searches)
+        if spent >= budget and best[2][0]:
+            break
+        most *= 2
+    return searches
 
 
-def _may_be_best(cycles: Any, energy: Any, numbers: Any, best: Any, objective: int) -> Any:
-    """Return which ways to unroll, of some numbers, may be best by their bounds (`hopeless`)."""
-    if objective == PARETO:
-        return np.array(
-            [
-                not hopeless(least, pj, 0, _NONE, best, PARETO)
-                for least, pj in zip(cycles, energy, strict=True)
-            ],
-            np.bool_,
-        )
-    (least, least_pj), found = best[0][0].tolist(), best[1][0, 0]
-    sums = {0: (cycles, least), 1: (energy, least_pj), 2: (cycles * energy, least * least_pj)}
-    one, most = sums[objective]
-    other, other_most = sums[1 if objective == 0 else 0]
-    same, other_same = one >= most * SAME, other >= other_most * SAME
-    worse = other * SAME > other_most
-    return ~((one * SAME > most) | (same & (worse | (other_same & (numbers > found)))))
+def _within(costs: Cost, objective: int, least: float | None) -> float | None:
+    """Return how many times what no mapping undercuts the cost of one is, in an objective.
 
-
-def _keys(cycles: Any, energy: Any, objective: int) -> tuple[Any, Any]:
-    """Return by what ways to unroll are ordered: what breaks ties, and what counts first."""
-    if objective == 0:
-        return energy, cycles
-    return cycles, energy if objective == 1 else cycles * energy
-
-
-def _ordered(cycles: Any, energy: Any, objective: int) -> Any:
-    """Return places of ways to unroll by their bounds, the most promising first."""
-    return np.lexsort(_keys(cycles, energy, objective))
-
-
-def _first(cycles: Any, energy: Any, objective: int) -> int:
-    """Return the first of `_ordered`."""
-    ties, one = _keys(cycles, energy, objective)
-    least = np.flatnonzero(one == one.min())
-    return int(least[ties[least].argmin()])
+    ``least`` is None where nothing is open, and nothing where not all was bounded.
+    """
+    if least is None:
+        return 1.0
+    if not least:
+        return None
+    return max(1.0, (costs.cycles, costs.total_pj, costs.edp)[objective] / least)
 
 
 @cache
@@ -315,7 +268,7 @@ def _compile() -> None:
     bits = OperandBits(weight=Fraction(1), input=Fraction(1), output=Fraction(1), partial=1)
     chip = Hierarchy(memories=memories, axes=(Axis(name="x", size=2, dims=("n",)),))
     for objective in (1, PARETO):
-        _searched(Loops.product(1, 2, 1), bits, chip, objective, FREE, NO_LIMIT)
+        _searched(Loops.product(1, 2, 1), bits, chip, objective, FREE, NO_LIMIT, NO_LIMIT)
 
 
 def counts_all(layer: Loops, hierarchy: Hierarchy) -> bool:
@@ -351,11 +304,11 @@ def _excluded(
     layer: Loops, bits: OperandBits, hierarchy: Hierarchy, constraints: Constraints
 ) -> str:
     """Return why nothing was found: a memory that is too small, or a constraint."""
-    if not constraints.entries or not _searched(layer, bits, hierarchy, 0, FREE, 1):
+    if not constraints.entries or not _searched(layer, bits, hierarchy, 0, FREE, 1, NO_LIMIT):
         return too_small(layer, bits, hierarchy)
     for entry in constraints.entries:
         alone = Constraints(entries=(entry,))
-        if not _searched(layer, bits, hierarchy, 0, alone, 1):
+        if not _searched(layer, bits, hierarchy, 0, alone, 1, NO_LIMIT):
             return (
                 f"constraint {entry.text!r}: no mapping of this layer on this chip keeps to it; a "
                 "tile must fit, and be a whole number of steps' tiles."

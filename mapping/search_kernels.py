@@ -28,6 +28,7 @@ from .scratch_kernels import (
     LEVEL_EDGES,
     LOW,
     NEXT,
+    NODES,
     SLOT_SUMS,
     TILES,
     WORK,
@@ -59,6 +60,7 @@ from .tuple_kernels import (
 from .visit_kernels import steps
 
 FIRST_ROOM = 1 << 12  # tiles to take room for at first
+NODES_OF_A_NEST = 32  # all its orders: what it takes, to bound so many tiles
 
 
 @compiled(error_model="numpy")
@@ -95,7 +97,8 @@ def search_tiles(
         As `front_kernels` has it; a row of ``found`` is: the unrolling, chain of each dimension,
         orders outside and inside, mask of doubled places.
     scratch : tuple
-        Arrays to compute in (`packed.Packed.scratch`).
+        Arrays to compute in (`packed.Packed.scratch`). Of its nodes the second is how many may be
+        spent; the search stops where they are.
 
     Returns
     -------
@@ -109,7 +112,7 @@ def search_tiles(
         scratch[NEXT],
         scratch[ENDS],
     )
-    known_edge = scratch[LEVEL_EDGES]
+    known_edge, nodes = scratch[LEVEL_EDGES], scratch[NODES]
     counts, groups, level, evaluated = space[COUNTS], tile.shape[0], 0, 0
     energies = array_pj(plan, fixed_pj, scratch), fixed_pj[1]
     for d in range(counts.size):
@@ -119,7 +122,7 @@ def search_tiles(
     # no tile yet: a probe below the most promising, where nothing is found yet, then all
     found = front[MANY][0] != 0 or not fixed[BOUNDED] or objective == PARETO
     at[0], stop[0], probing = 1 if found else 0, 2, False
-    while level >= 0:
+    while level >= 0 and nodes[0] < nodes[1]:
         if at[level] == stop[level]:
             level -= 1
             continue
@@ -136,6 +139,7 @@ def search_tiles(
         if level == min(1, groups - 1):
             count_outer(space, plan, scratch)
         if level == groups - 1:
+            nodes[0] += NODES_OF_A_NEST
             evaluated += search_orders(
                 low[level], space, plan, layout, fixed, energies, rates, objective,
                 limit - evaluated, front, scratch,

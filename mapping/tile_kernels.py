@@ -24,6 +24,7 @@ from .scratch_kernels import (
     LEVEL_EDGES,
     LEVELS,
     NEEDS,
+    NODES,
     OUTER,
     OUTER_PJ,
     PAIR,
@@ -198,6 +199,7 @@ def _expand_last(
     k = _first_with_room(level, low[level - 1, 2], space, high, plan, layout, scratch)
     whole_one = k < high[level - 1, 2] and chains[2, k, level - 1] >= plan[SIZES][2]
     while k < high[level - 1, 2]:
+        scratch[NODES][0] += 1
         index[2], tile[level - 1, 2] = k, chains[2, k, level - 1]
         edge = edge_clocks(deepest, tile, plan, edges) + fixed[FILL]
         further(

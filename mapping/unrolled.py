@@ -14,6 +14,7 @@ from .frame import ORDERS
 from .nest import Level, Loop, Mapping, Unroll
 from .packed import Packed
 from .pixels import pixel_table
+from .scratch_kernels import NODES
 from .space import chains, kinds_of, spread, step_tiles, whole_chains
 from .tier_floors import floors_of
 
@@ -146,7 +147,14 @@ class Unrolled:
         found: list[list[int]] = self._tables[1][:, range(len(most)), most].tolist()
         return found
 
-    def search(self, objective: int, limit: int, front: tuple[Any, ...]) -> int:
+    @property
+    def nodes(self) -> int:
+        """Nodes that the last search of this part spent."""
+        return int(self.packed.scratch[NODES][0])
+
+    def search(
+        self, objective: int, limit: int, front: tuple[Any, ...], nodes: int = 1 << 60
+    ) -> int:
         """Try all mappings of this unrolling; see `search_kernels.search_tiles`.
 
         Parameters
@@ -157,8 +165,11 @@ class Unrolled:
             Mappings to cost at most.
         front : tuple
             The best so far (`new_front`); overwritten.
+        nodes : int
+            To spend at most.
         """
         packed, plan = self.packed, self.plan
+        packed.scratch[NODES][:] = 0, nodes
         known = self.fixed[3] and "_flat_floors" in vars(packed) and len(packed.tiers) > 1
         if known and packed.layer.windows:  # many unrollings are left
             of_one = packed.rates_of_one, packed.least_tiers

@@ -381,6 +381,7 @@ def plain(part: Part, time: NestTime) -> dict[str, Any]:
         "mappings_evaluated": best.mappings_evaluated,
         "search_seconds": best.search_seconds,
         "optimal": best.optimal,
+        **({} if best.optimal else {"within": best.within}),
         **(
             {}
             if time.waits is None

@@ -1,5 +1,6 @@
 """The search against every mapping of small spaces; the compiled cost against the plain one."""
 
+import math
 import random
 from dataclasses import replace
 from fractions import Fraction
@@ -18,7 +19,7 @@ from bitlathe.mapping.mapped import Asked
 from bitlathe.mapping.nest import Loops
 from bitlathe.mapping.operands import OperandBits
 from bitlathe.mapping.packed import Packed
-from bitlathe.mapping.search import search
+from bitlathe.mapping.search import NO_LIMIT, search
 from bitlathe.mapping.space import storages, tiers_of
 from bitlathe.mapping.unrolled import Unrolled
 from bitlathe.sim.map_layer import product_on
@@ -118,6 +119,30 @@ def test_a_limit_gives_the_best_of_what_was_tried() -> None:
     assert cycles[-1] >= whole.cost.cycles
 
 
+def test_a_budget_says_how_far_its_best_may_be_from_the_best(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More is never worse; what is not proven is no further off than it says."""
+    asked = product_on(load_arch("int8-three-level"), 8, 48, 64)
+    case, ended = (asked.layer, asked.bits, asked.hierarchies[0]), 0
+    for objective, at in zip(OBJECTIVES, ("cycles", "total_pj", "edp"), strict=True):
+        whole, before = search(*case, objective), math.inf
+        with monkeypatch.context() as patched:
+            patched.setattr("bitlathe.mapping.search.FIRST_TURN", 1 << 8)
+            patched.setattr("bitlathe.mapping.part_search.FIRST_SLICE", 1 << 6)
+            for budget in (1, 1 << 12, 1 << 14, 1 << 16, NO_LIMIT):
+                found = search(*case, objective, budget=budget)
+                costs, within = getattr(found.cost, at), found.within
+                assert within is not None
+                assert costs <= before
+                assert costs <= getattr(whole.cost, at) * within * (1 + 1e-9)
+                assert not found.optimal or within == 1.0
+                before, ended = costs, ended + (not found.optimal)
+        assert found.optimal
+        assert found.mapping == whole.mapping
+    assert ended > 3
+
+
 def test_a_limit_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is made of storages and unrollings that are not costed any more."""
     looked, made = list[Packed](), list[Packed]()
@@ -139,7 +164,7 @@ def test_a_limit_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
 
     search(asked.layer, asked.bits, chip, limit=1)  # compiled before it is counted
     monkeypatch.setattr("bitlathe.mapping.search.Packed", Counted)
-    monkeypatch.setattr("bitlathe.mapping.search.Unrolled", Looked)
+    monkeypatch.setattr("bitlathe.mapping.part_search.Unrolled", Looked)
     assert search(asked.layer, asked.bits, chip, limit=1).mappings_evaluated == 1
     assert (len(made), len(looked)) == (1, 1)
 
