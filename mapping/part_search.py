@@ -55,7 +55,8 @@ class PartSearch:
         self.best, self.looked = best, looked
         self.evaluated = self.nodes = 0
         self._left: Any = ways.distinct((*part.pers, *part.hierarchy.counted_units))
-        self._cycles, self._energy = (bounds[self._left] for bounds in part.bounds(ways))
+        cycles, energy = part.bounds(ways)
+        self._cycles, self._energy = cycles[self._left], energy[self._left]
         self._put_off: Any = np.zeros(self._left.size, np.bool_)
         self._slice, self._bounded = FIRST_SLICE, False
 
