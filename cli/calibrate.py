@@ -7,18 +7,49 @@ from typing import Any
 import click
 
 from ..datatypes.base.errors import BitlatheError
-from ..reports.options import PATH
+from ..reports.options import PATH, known
 from ..reports.terminal import print_json, print_table, progress_bar
 from .base import json_option, main
 
 
 @main.command()
+@click.option(
+    "--methods",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda ctx, _, asked: _list_methods(ctx) if asked else None,
+    help="List the methods and their settings, and leave.",
+)
 @click.argument("model")
-@click.option("--method", required=True, help="gptq, awq, smoothquant ...: see docs/methods.md.")
-@click.option("--scheme", help="Of weights.  [default: the method's]")
+@click.option("--method", required=True, help="gptq, awq, smoothquant ...: see --methods.")
+@click.option(
+    "--scheme",
+    "schemes",
+    multiple=True,
+    help="Of weights; several, repeated, are choices within --budget.  [default: the method's]",
+)
 @click.option("--activations", help="Scheme of inputs, or none.  [default: the method's]")
 @click.option("--out", type=PATH, required=True, help="Folder for the calibrated layers.")
-@click.option("--option", "options", multiple=True, help="KEY=VALUE of the method, repeatable.")
+@click.option(
+    "--option",
+    "--set",
+    "options",
+    multiple=True,
+    help="KEY=VALUE, a setting of the method (--methods lists them), repeatable.",
+)
+@click.option(
+    "--budget",
+    help="Of all layers together: bits a weight (2.5) or a size (40MiB); each takes one of several "
+    "--scheme, or as many blocks of bitstack.",
+)
+@click.option(
+    "--allocation",
+    callback=known(lambda: ("program", "sort")),
+    default="program",
+    show_default=True,
+    help="How a budget is shared out: for the least sum of errors, or by importance.",
+)
 @click.option("--tokens", type=int, help="Tokens to calibrate on.  [default: 2048]")
 @click.option("--context", type=int, help="Tokens of a window.  [default: 512]")
 @click.option("--text", type=PATH, help="UTF-8 text.  [default: pydoc's]")
@@ -26,10 +57,12 @@ from .base import json_option, main
 def calibrate(
     model: str,
     method: str,
-    scheme: str | None,
+    schemes: tuple[str, ...],
     activations: str | None,
     out: Path,
     options: tuple[str, ...],
+    budget: str | None,
+    allocation: str,
     *,
     as_json: bool,
     **asked: Any,
@@ -44,7 +77,10 @@ def calibrate(
     `simulate --model`.
     """
     from ..workloads.calibration import calibrate_model
+    from ..workloads.lm.choices import Budget
 
+    if budget is None and allocation != "program":
+        raise BitlatheError("--allocation: it is how a budget is shared out; give --budget as well")
     given = {k: value for k, value in asked.items() if value is not None}
     chosen: dict[str, Any] = {}
     for key, value in map(_option, options):
@@ -53,8 +89,9 @@ def calibrate(
         chosen[key] = value
     with progress_bar() as show:
         made = calibrate_model(
-            *(model, method, scheme, activations),
+            *(model, method, schemes or None, activations),
             out=out,
+            budget=None if budget is None else Budget(text=budget, rule=allocation),
             options=chosen,
             progress=show,
             **given,
@@ -78,3 +115,22 @@ def _option(text: str) -> tuple[str, Any]:
     except (ValueError, RecursionError):
         found = value
     return key, tuple(found) if isinstance(found, list) else found
+
+
+def _list_methods(context: click.Context) -> None:
+    """Print each method and its settings: which values they take, what they are by default."""
+    from ..datatypes.methods.table import METHODS
+
+    for method in METHODS.values():
+        inputs = method.activation_scheme
+        beside = "" if inputs == "none" else f", inputs {inputs}"
+        click.echo(f"{method.name}: {method.summary} [{method.scheme}{beside}]")
+        for each in method.settings:
+            default = _shown(each.default)
+            click.echo(f"    {each.name}={default} ({each.takes}): {each.text}")
+    context.exit()
+
+
+def _shown(value: Any) -> str:
+    """Return a default as it is written after KEY=."""
+    return json.dumps(list(value) if isinstance(value, tuple) else value)

@@ -72,6 +72,15 @@ def bitstack(task: Task, options: BitstackOptions) -> Iterator[QuantizedLinear]:
     yield replace(found, weights=made, divisors=divisors)
 
 
+def first_blocks(layer: QuantizedLinear) -> Iterator[QuantizedLinear]:
+    """Yield a stack cut behind its first block, its second and so on to the last."""
+    weights = layer.weights
+    if isinstance(weights, SignStack):
+        for blocks in range(1, len(weights.signs) + 1):
+            chosen = f"{blocks} blocks of rank {weights.left[0].shape[1]}"
+            yield replace(layer, weights=weights.first(blocks), chosen=chosen)
+
+
 def share_out(
     gains: Sequence[Sequence[float]], bits: Sequence[int], budget: int
 ) -> tuple[int, ...]:

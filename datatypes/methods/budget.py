@@ -125,6 +125,41 @@ def by_sort(importance: Sequence[float], low: int, high: int, mean: float) -> tu
     return tuple(high if i in chosen else low for i in range(count))
 
 
+def by_importance(
+    importance: Sequence[float], low: Sequence[int], high: Sequence[int], budget: int
+) -> tuple[int, ...]:
+    """Return 1 for the most important matrices, as many as a budget holds, and 0 for the rest.
+
+    Parameters
+    ----------
+    importance : sequence of float
+    low, high : sequence of int
+        Bits of each matrix under choice 0 and choice 1.
+    budget : int
+        Bits of all together.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if all under choice 0 are more than the budget.
+
+    Examples
+    --------
+    >>> by_importance([0.1, 3.0, 2.0, 0.5], [2] * 4, [3] * 4, 10)
+    (0, 1, 1, 0)
+    """
+    left = budget - sum(low)
+    if left < 0:
+        raise BitlatheError(f"budget: {budget:,} bits; the fewest are {sum(low):,}")
+    taken = [0] * len(importance)
+    for i in sorted(range(len(importance)), key=lambda i: (-importance[i], i)):
+        if high[i] - low[i] > left:
+            break
+        left -= high[i] - low[i]
+        taken[i] = 1
+    return tuple(taken)
+
+
 def shiftadd_importance(weights: Reals, inputs: Reals, damping: float = 0.01) -> float:
     """Return ShiftAddLLM's importance of a layer (section 4.3): ``||I|| std(I) ** 2``.
 

@@ -132,6 +132,10 @@ class Way:
         assert best is not None
         return replace(best, rounded_error=plain.relative_error)
 
+    def again(self, layer: QuantizedLinear, weights: Any, activations: Any) -> QuantizedLinear:
+        """Return a layer with its error on (..., inputs) inputs of (outputs, inputs) weights."""
+        return measured(layer, Task.of(weights, activations, self.scheme, self.activation_scheme))
+
     def silent(self, weights: Any) -> QuantizedLinear:
         """Return (outputs, inputs) weights rounded, of a layer whose outputs are all 0.
 

@@ -28,8 +28,9 @@ class SpqrOptions(GptqOptions):
     Attributes
     ----------
     damping : float
+        Added to the diagonal of the Hessian, in units of its mean.
     act_order : bool
-        See `GptqOptions`.
+        Whether columns of the largest inputs are rounded first.
     share : float
         Of the weights that are outliers.
     """

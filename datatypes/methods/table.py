@@ -1,14 +1,16 @@
 """The methods by name: one row each."""
 
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import Field, dataclass, fields
 from typing import Any, Final
 
+from ..base.errors import BitlatheError
 from ..schemes.scheme import Scheme
 from . import gptq, zeroquant_fp
 from .any4 import Any4Options, any4
 from .awq import AwqOptions, awq
-from .bitstack import BitstackOptions, bitstack
+from .bitstack import BitstackOptions, bitstack, first_blocks
 from .curves import CompanderOptions, NupesOptions, compander, nupes, uniform
 from .gptq import GptqOptions
 from .granularity import AdadimOptions, FinequantOptions, adadim, both_ways, by_columns, finequant
@@ -18,7 +20,7 @@ from .llm_fp4 import LlmFp4Options, is_float, llm_fp4
 from .lq_lora import LqLoraOptions, lq_lora
 from .outliers import OutlierOptions, llm_int8
 from .rotated import RotationOptions, rotated
-from .shiftadd import is_planes, shiftadd
+from .shiftadd import ShiftaddOptions, is_planes, shiftadd
 from .smoothing import DgqOptions, SmoothquantOptions, dgq, is_dual_grain, smoothquant
 from .sparse import EasyquantOptions, easyquant
 from .spqr import SpqrOptions, spqr
@@ -61,6 +63,8 @@ class Method:
         compared with, and its layer is taken where plain rounding errs less, too.
     trades_bits : bool
         Whether its layer is taken where plain rounding errs less, as it may take fewer bits.
+    shorter : callable or None
+        Of its layer: layers that are a part of what it stores, the shortest first, itself the last.
     """
 
     name: str
@@ -73,6 +77,58 @@ class Method:
     activation_scheme: str = "none"
     own_codes: bool = False
     trades_bits: bool = False
+    shorter: Callable[[QuantizedLinear], Iterator[QuantizedLinear]] | None = None
+
+    @property
+    def settings(self) -> tuple["Setting", ...]:
+        """Its options, as a user is told of them."""
+        return tuple(_setting(self.options, field) for field in fields(self.options))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """An option of a method.
+
+    Attributes
+    ----------
+    name, text : str
+        The name, and what it is.
+    default : object
+    takes : str
+        Which values are taken, in the words of the check that refuses others.
+    """
+
+    name: str
+    text: str
+    default: Any
+    takes: str
+
+
+def _setting(options: type[Any], field: Field[Any]) -> Setting:
+    """Return an option; its check is asked, with nothing, what it takes."""
+    takes = ""
+    try:
+        options(**{field.name: None})
+    except BitlatheError as problem:
+        said = re.search(r"(?:must be|:) (.*?)(?:,? (?:is|are) needed.*)?$", str(problem))
+        takes = said[1] if said else ""
+    texts = (_attribute(each, field.name) for each in options.__mro__)
+    return Setting(
+        name=field.name,
+        text=next((text for text in texts if text), ""),
+        default=field.default,
+        takes=takes,
+    )
+
+
+def _attribute(options: type[Any], name: str) -> str:
+    """Return what the docstring of a class says of an attribute, in one line."""
+    said = re.search(
+        rf"^    {name} : .*\n(?:    \w+ : .*\n)*((?:        .*\n|\n)*)",
+        f"{options.__doc__ or ''}\n",
+        re.MULTILINE,
+    )
+    return " ".join(said[1].split()) if said else ""
 
 
 def _rtn(task: Task, options: NoOptions) -> Iterator[QuantizedLinear]:
@@ -157,7 +213,7 @@ _LISTED = (
         summary="sign planes under sums of powers of two, weighted by inputs, errors carried on",
         source="arXiv 2406.05981",
         find=shiftadd,
-        options=GptqOptions,
+        options=ShiftaddOptions,
         misfit=is_planes,
         scheme="bcq3@g128/pot3",
     ),
@@ -268,6 +324,7 @@ _LISTED = (
         options=BitstackOptions,
         scheme="int4_asym@g128",
         own_codes=True,
+        shorter=first_blocks,
     ),
 )
 METHODS: Final = {method.name: method for method in _LISTED}

@@ -50,8 +50,9 @@ class VptqOptions:
     outlier_entries : int
         Of that book.
     damping : float
-        Of the Hessian, see `gptq.GptqOptions`.
+        Added to the diagonal of the Hessian, in units of its mean.
     seed : int
+        Of the first entries of books.
     """
 
     length: int = 4

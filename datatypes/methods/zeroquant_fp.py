@@ -31,8 +31,9 @@ class ZeroquantFpOptions:
     rank : int
         Of the low-rank product; 0: none.
     damping : float
+        Added to the diagonal of the Hessian, in units of its mean.
     act_order : bool
-        See `gptq.GptqOptions`.
+        Whether columns of the largest inputs are rounded first.
     """
 
     rank: int = 8

@@ -18,6 +18,7 @@ from naive import tiny_lm
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 GOLDEN = json.loads((Path(__file__).parent / "lm_logits.json").read_text())
 NAMES = sorted(tiny_lm.CONFIGS)

@@ -14,11 +14,13 @@ from bitlathe.datatypes.methods.files import load_layer, save_layer
 from bitlathe.datatypes.methods.table import METHODS
 from bitlathe.workloads.accuracy import accuracy
 from bitlathe.workloads.calibration import calibrate_model
+from bitlathe.workloads.lm.calibration import read_calibration
 from naive import tiny_lm
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
 CONFIG = tiny_lm.CONFIGS["llama3"]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -247,6 +249,55 @@ def test_a_folder_tells_what_stands_beside_its_codes(root, method, scheme, keys)
         assert told["beside.outlier_fraction"] == pytest.approx(share)
 
 
+PLANES, INTEGERS = ["bcq2@g8/pot2", "bcq3@g8/pot2"], ["int4@g8", "int3@g8"]
+
+
+@pytest.mark.parametrize(
+    ("method", "choices", "budget", "rule", "options"),
+    [
+        ("rtn", INTEGERS, "5.4", "program", {}),
+        ("shiftadd", PLANES, "7.4", "sort", {}),
+        ("bitstack", None, "9500B", "program", {"rank": 2, "blocks": 3}),
+        ("bitstack", None, "9500B", "sort", {"rank": 2, "blocks": 3}),
+    ],
+)
+def test_bits_are_shared_out_within_a_budget(root, method, choices, budget, rule, options):
+    out = root / f"{method}-{rule}"
+    asked = ("calibrate", root / "model", "--method", method, "--out", out, "--tokens", 120,
+             "--context", 13, "--text", root / "words.txt", "--budget", budget,
+             "--allocation", rule)  # fmt: skip
+    asked += sum((("--scheme", each) for each in choices or ()), ())
+    asked += sum((("--set", f"{k}={v}") for k, v in options.items()), ())
+    result = run(*asked, "--json")
+    assert result.exit_code == 0, result.output
+    assert {file.name for file in out.iterdir()} == {"config.json", "calibration.json", "layers"}
+    made = read_calibration(out)
+    layers = [made.layer(name) for name in made.files]
+    bits, size = (
+        sum(n) for n in zip(*((x.total_bits, x.inputs * x.outputs) for x in layers), strict=True)
+    )
+    limit = 9500 * 8 if choices is None else float(budget) * size
+    step = {"shiftadd": 3, "bitstack": 4.67, "rtn": 1}[method] * 960  # of the largest layer
+    assert limit - step < bits <= limit
+    kinds = [x.chosen if choices is None else str(x.tensor.scheme) for x in layers]
+    assert len(set(kinds)) == 2
+
+
+def test_choices_that_were_measured_are_not_measured_again(root, monkeypatch):
+    asked = {"scheme": INTEGERS, "budget": 5.4}
+    whole = calibrated(root, "rtn", out="again", **asked)
+    facts = json.loads((root / "again" / "calibration.json").read_text())
+    del facts["layers"]
+    (root / "again" / "calibration.json").unlink()
+    (root / "again" / "calibration.unfinished.json").write_text(json.dumps(facts))
+    monkeypatch.setattr("bitlathe.workloads.lm.calibrate.share", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        calibrated(root, "rtn", out="again", **asked)
+    monkeypatch.undo()
+    monkeypatch.setattr("bitlathe.workloads.lm.calibrate.Choices.of", lambda *_: 1 / 0)
+    assert calibrated(root, "rtn", out="again", **asked) == whole
+
+
 def run(*arguments):
     return CliRunner().invoke(main, [str(a) for a in arguments])
 
@@ -267,6 +318,19 @@ def test_the_command(root):
     assert "awq: int3@g8" in table.stdout
 
 
+def test_methods_are_listed_with_their_settings():
+    """Every setting says what it is, which values it takes, and its default."""
+    result = run("calibrate", "--methods")
+    assert result.exit_code == 0
+    for method in METHODS.values():
+        assert f"{method.name}: {method.summary} [{method.scheme}" in result.stdout
+        for each in method.settings:
+            assert each.text.endswith("."), (method.name, each)
+            assert each.takes, (method.name, each)
+    assert "    blocks=4 (a whole number 1..64)" in result.stdout
+    assert "    alphas=[0.1, 0.2, " in result.stdout
+
+
 def test_options_of_schemes_are_not_dropped_beside_what_was_calibrated(root):
     calibrated(root)
     start = ("accuracy", "--model", root / "model", "--calibrated", root / "gptq")
@@ -285,6 +349,12 @@ def test_options_of_schemes_are_not_dropped_beside_what_was_calibrated(root):
         (("--method", "gptq", "--option", "damping=1", "--option", "damping=0"), "given twice"),
         (("--method", "gptq", "--option", "model=1"), "option 'model'"),
         (("--method", "gptq", "--option", "damping=high"), "damping: a number from 0 to 1"),
+        (("--method", "gptq", "--budget", "3"), "leaves nothing to choose; give two schemes or"),
+        (("--method", "gptq", "--scheme", "int3@g8", "--scheme", "int4@g8"), "give a budget as"),
+        (("--method", "gptq", "--scheme", "int3@g8", "--scheme", "int4@g8", "--budget", "3"),
+         "the fewest that the choices take are 51,840, 5 a weight"),
+        (("--method", "bitstack", "--budget", "3 miles"), "write bits a weight, such as 2.5, or a"),
+        (("--method", "gptq", "--allocation", "sort"), "--allocation: it is how a budget is"),
         (("--method", "gptq", "--tokens", 6000), "the text has 600 tokens"),
         (("--method", "gptq", "--scheme", "int4@g8", "--option", "damping=0", "--tokens", 12,
           "--context", 13), "layer '0.self_attn.q_proj': activations: 13 tokens do not tell 24"),

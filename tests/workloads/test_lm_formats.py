@@ -11,6 +11,7 @@ from naive import tiny_lm
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
+pytestmark = pytest.mark.usefixtures("one_thread")
 CONFIG = tiny_lm.CONFIGS["llama"]
 NAMES = [(i, name) for i in range(5) for name in ("self_attn.q_proj", "mlp.up_proj")]
 

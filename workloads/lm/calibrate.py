@@ -32,6 +32,7 @@ from .calibration import (
     read_calibration,
 )
 from .checkpoint import Checkpoint
+from .choices import Budget, Choices, share
 from .decoder import Opened, open_decoder
 from .layers import linears, sampled
 from .stored import quantization_config, stored_facts
@@ -39,7 +40,8 @@ from .text import Text, window_starts
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 Rows = dict[str, dict[str, Any]]  # of facts, by the layer's name
-UNFINISHED = "calibration.unfinished.json"
+UNFINISHED, CHOICES = "calibration.unfinished.json", "choices.unfinished.json"
+Taken = dict[str, tuple[Way, int | None]]  # by the layer's name: see `_choose`
 # of a text, by which windows stand behind those of `accuracy`: half its default ones' distance
 SHIFT = 1 / 32
 
@@ -51,23 +53,40 @@ class Work:
     Attributes
     ----------
     checkpoint : Checkpoint
-    way : Way
+    ways : tuple of Way
+        Of a method; with several each layer takes one of them.
     text : Text
     tokens, context : int
         How many tokens enter, in windows of which length.
     folder : Path
+    budget : Budget or None
+        Of all layers together, where each has choices.
     """
 
     checkpoint: Checkpoint
-    way: Way
+    ways: tuple[Way, ...]
     text: Text
     tokens: int
     context: int
     folder: Path
+    budget: Budget | None = None
+
+    @property
+    def way(self) -> Way:
+        """The first way, whose method and options are those of all."""
+        return self.ways[0]
 
     def facts(self) -> dict[str, Any]:
         """Return what decides every figure of the calibration."""
         inputs = self.way.activation_scheme
+        choice = (
+            {}
+            if self.budget is None
+            else {
+                "choices": [scheme_facts(way.scheme) for way in self.ways],
+                "budget": asdict(self.budget),
+            }
+        )
         return {
             "kind": KIND,
             "version": VERSION,
@@ -82,6 +101,7 @@ class Work:
             "tokens": self.tokens,
             "context": self.context,
             "code": code_digest(),
+            **choice,
         }
 
 
@@ -105,8 +125,9 @@ def calibrate_decoder(work: Work, progress: Progress) -> Calibration:
     windows = torch.tensor([ids[s : s + work.context] for s in starts])
     run = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     try:
+        taken = _choose(windows, work, run, progress)
         opened = open_decoder(work.checkpoint)
-        rows, beside, asked = _calibrate(opened, windows, work, run, progress)
+        rows, beside, asked = _calibrate(opened, windows, work, taken, run, progress)
     except BitlatheError:
         _unclaim(work.folder)
         raise
@@ -114,7 +135,8 @@ def calibrate_decoder(work: Work, progress: Progress) -> Calibration:
     config = {**work.checkpoint.config.data, "quantization_config": stored}
     _write(work.folder / "config.json", config)
     _write(work.folder / MANIFEST, {**facts, "layers": rows})
-    (work.folder / UNFINISHED).unlink(missing_ok=True)
+    for done in (UNFINISHED, CHOICES):
+        (work.folder / done).unlink(missing_ok=True)
     return read_calibration(work.folder)
 
 
@@ -166,6 +188,7 @@ def _whole(folder: Path) -> Calibration | None:
 def _unclaim(folder: Path) -> None:
     """Leave a folder as it was if no layer was made."""
     if not any((folder / LAYERS).iterdir()):
+        (folder / CHOICES).unlink(missing_ok=True)
         (folder / UNFINISHED).unlink(missing_ok=True)
         for made in (folder / LAYERS, folder):
             if not any(made.iterdir()):
@@ -173,8 +196,70 @@ def _unclaim(folder: Path) -> None:
 
 
 @torch.inference_mode()
+def _choose(windows: Tensor, work: Work, run: str, progress: Progress) -> Taken:
+    """Return each layer's way, and how many parts of its layer are kept; None: all.
+
+    The choices are measured on what enters the layers of the unquantized model, a block at a time,
+    and kept in a file until the calibration is done.
+    """
+    if work.budget is None:
+        return {}
+    cut = work.way.method.shorter is not None
+    known = _known_choices(work.folder / CHOICES, run)
+    opened = open_decoder(work.checkpoint)
+    states, turns = _started(opened, windows)
+    blocks = range(len(opened.decoder.layers))
+    sizes: dict[str, int] = {}
+    for number in progress(blocks, f"{work.way.method.name}, choices of blocks"):
+        block = opened.block(number)
+        names = {f"{number}.{name}": linear for name, linear in linears(block)}
+        sizes |= {name: linear.weight.numel() for name, linear in names.items()}
+        if not names.keys() <= known.keys():
+            inputs = _inputs(block, states, *turns)
+            for name, linear in names.items():
+                given = linear.weight.numpy(), inputs[name.partition(".")[2]].numpy()
+                important = work.budget.rule == "sort" and not cut
+                try:
+                    known[name] = Choices.of(work.ways, *given, important=important)
+                except BitlatheError as problem:
+                    raise BitlatheError(f"layer {name!r}: {problem}") from None
+            rows = {name: asdict(each) for name, each in known.items()}
+            _write(work.folder / CHOICES, {"run": run, "layers": rows})
+        states = [block(x, *turns) for x in states]
+        opened.drop(f"layers.{number}")
+        del block, names
+    every = [known[name] for name in sizes]
+    taken = share(every, work.budget, sum(sizes.values()), cut=cut)
+    if cut:
+        return {name: (work.way, i + 1) for name, i in zip(sizes, taken, strict=True)}
+    return {name: (work.ways[i], None) for name, i in zip(sizes, taken, strict=True)}
+
+
+def _known_choices(path: Path, run: str) -> dict[str, Choices]:
+    """Return the choices that a run before has measured, by the layer's name."""
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        if held["run"] != run:
+            return {}
+        return {
+            name: Choices(**{**row, "bits": tuple(row["bits"]), "errors": tuple(row["errors"])})
+            for name, row in held["layers"].items()
+        }
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}
+
+
+def _started(opened: Opened, windows: Tensor) -> tuple[list[Tensor], tuple[Tensor, Tensor]]:
+    """Return what enters the first block, and the turns of its positions."""
+    embedding = opened.load("embed_tokens")
+    states = [embedding(window) for window in windows]
+    opened.drop("embed_tokens")
+    return states, opened.decoder.turns(windows.shape[1])
+
+
+@torch.inference_mode()
 def _calibrate(
-    opened: Opened, windows: Tensor, work: Work, run: str, progress: Progress
+    opened: Opened, windows: Tensor, work: Work, taken: Taken, run: str, progress: Progress
 ) -> tuple[Rows, Beside, WeightDecoder]:
     """Return a row of facts for each layer, by its name.
 
@@ -182,11 +267,7 @@ def _calibrate(
     layers' files are written. No more than a block's weights are in memory at once.
     """
     decoder = opened.decoder
-    cos, sin = decoder.turns(windows.shape[1])
-    embedding = opened.load("embed_tokens")
-    states = [embedding(window) for window in windows]
-    del embedding
-    opened.drop("embed_tokens")
+    states, (cos, sin) = _started(opened, windows)
     rows: Rows = {}
     beside, asked = Beside(), WeightDecoder()
     blocks = range(len(decoder.layers))
@@ -196,7 +277,9 @@ def _calibrate(
         made: dict[str, QuantizedLinear] = {}
         for name, linear in linears(block):
             whole = f"{number}.{name}"
-            made[whole], rows[whole] = _layer(work, run, whole, linear.weight, inputs[name])
+            way, parts = taken.get(whole, (work.way, None))
+            found = _layer(work, way, run, whole, linear.weight, inputs[name], parts)
+            made[whole], rows[whole] = found
         for whole, layer in made.items():
             beside += Beside.of(layer)
             if rows[whole]["scheme"] is None:
@@ -219,7 +302,13 @@ def _inputs(block: nn.Module, states: list[Tensor], cos: Tensor, sin: Tensor) ->
 
 
 def _layer(
-    work: Work, run: str, name: str, weights: Tensor, inputs: Tensor
+    work: Work,
+    way: Way,
+    run: str,
+    name: str,
+    weights: Tensor,
+    inputs: Tensor,
+    parts: int | None,
 ) -> tuple[QuantizedLinear, dict[str, Any]]:
     """Return a layer, made or read from what a run before has left, and its row of facts."""
     path = layer_path(work.folder, name)
@@ -230,9 +319,11 @@ def _layer(
         known = False
     if not known:
         try:
-            layer = work.way.layer(weights.numpy(), inputs.numpy())
+            layer = way.layer(weights.numpy(), inputs.numpy())
+            if parts is not None and way.method.shorter is not None:
+                layer = way.again(list(way.method.shorter(layer))[parts - 1], weights, inputs)
         except NoOutputsError:  # weights of zeros, or inputs that are always 0
-            layer = work.way.silent(weights.numpy())
+            layer = way.silent(weights.numpy())
         except BitlatheError as problem:
             raise BitlatheError(f"layer {name!r}: {problem}") from None
         notes = {"sha256": save_layer(layer, path, {"run": run, "name": name})}

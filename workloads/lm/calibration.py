@@ -66,8 +66,13 @@ class Calibration:
     @property
     def title(self) -> str:
         """Method and schemes, as tables show them."""
+        limit = self.facts.get("budget")
+        within = f" within {limit['text']} by {limit['rule']}" if limit else ""
         if METHODS[self.method].own_codes:
-            return self.method
+            return f"{self.method}{within}"
+        if within:
+            schemes = ", ".join(str(read_scheme(each)) for each in self.facts["choices"])
+            return f"{self.method}: {schemes}{within}"
         inputs = f", inputs {self.activation_scheme}" if self.activation_scheme else ""
         return f"{self.method}: {self.scheme}{inputs}"
 

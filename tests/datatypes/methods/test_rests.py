@@ -9,7 +9,9 @@ from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.formats.catalogue import single
 from bitlathe.datatypes.methods.calibrate import calibrate
 from bitlathe.datatypes.methods.low_rank import LowRank
+from bitlathe.datatypes.methods.shiftadd import greedy_planes
 from bitlathe.datatypes.quantize import quantize
+from bitlathe.datatypes.schemes.scheme import Scheme
 
 
 def layer(seed=0):
@@ -69,6 +71,32 @@ def test_weighted_planes_are_those_of_importance_and_scales_are_shifts():
         mantissa = int(np.frexp(scale)[0] * 2**53)
         # at most two signed powers of two: digits of the canonical form
         assert bin(mantissa ^ (3 * mantissa)).count("1") <= 2
+
+
+def test_greedy_planes_are_the_signs_of_what_is_left():
+    """Group by group in plain loops; a scale is that of `quantize` for one plane of magnitudes."""
+    w, x = layer(4)
+    found = calibrate(w, x, "shiftadd", "bcq3@g20/pot2", greedy=True)
+    assert found.chosen in ("weighted greedy", "greedy, errors carried",
+                            "weighted greedy, errors carried")  # fmt: skip
+    made = greedy_planes(w, Scheme.parse("bcq3@g20/pot2"))
+    wanted = np.zeros(w.shape)
+    for row in range(len(w)):
+        for start in range(0, w.shape[1], 20):
+            rest = w[row, start : start + 20].astype(np.float64)
+            for _ in range(3):
+                alpha = np.abs(rest).mean()
+                first = 2.0 ** np.rint(np.log2(alpha))
+                left = alpha - first
+                alpha = first + np.sign(left) * 2.0 ** np.rint(np.log2(abs(left)))
+                signs = np.where(rest >= 0, 1.0, -1.0)
+                wanted[row, start : start + 20] += alpha * signs
+                rest = rest - alpha * signs
+    np.testing.assert_allclose(made.dequantize(np.float64), wanted, rtol=1e-6)
+    turns = quantize(w, "bcq3@g20/pot2")
+    assert made.total_bits == turns.total_bits
+    errors = [np.square(q.dequantize(np.float64) - w).sum() for q in (turns, made)]
+    assert errors[0] < errors[1]
 
 
 @pytest.mark.parametrize("rows", [6, 24, 5])
