@@ -129,8 +129,8 @@ def map_command(
         found = asked.best(objective, kept_to) if file is None else _under(asked, file)
     if certificate is not None:
         with working("certificate"):
-            verdict = write_certificate(certificate, asked, found, objective, parts)
-        note(f"{certificate}: {verdict}")
+            written = write_certificate(certificate, asked, found, objective, parts)
+        note(f"{certificate}: {written}")
     if as_json:
         print_json(found.to_dict())
         return
@@ -161,8 +161,8 @@ def _map_group(
         found = group.best(objective)
     if certificate is not None:
         with working("certificate"):
-            verdict = write_group_certificate(certificate, found, parts)
-        note(f"{certificate}: {verdict}")
+            written = write_group_certificate(certificate, found, parts)
+        note(f"{certificate}: {written}")
     if as_json:
         print_json(found.to_dict())
         return
@@ -207,4 +207,4 @@ def _say_checked(check: Any, *of: Any, as_json: bool) -> None:
     if as_json:
         print_json(verdict.to_dict())
     else:
-        click.echo(verdict)
+        click.echo("\n".join([str(verdict), *verdict.about]))

@@ -133,7 +133,6 @@ def certificate(
     *,
     objective: Objective = "cycles",
     budget: int = BUDGET,
-    rung_cycles: int | None = None,
 ) -> dict[str, Any]:
     """Return the certificate of a mapping as plain data, to be written as JSON.
 
@@ -151,8 +150,6 @@ def certificate(
         What is least.
     budget : int
         Parts of the space to bound at most (`prove.prove`).
-    rung_cycles : int, optional
-        Clocks of the mapping on the cycle rung.
 
     Raises
     ------
@@ -179,5 +176,4 @@ def certificate(
         "traffic": traffic_data(
             dram_bits(product, some[at], nest), traffic_floor(product, some[at])
         ),
-        "cycle_rung_cycles": rung_cycles,
     }

@@ -140,16 +140,22 @@ class _Prover:
 
     def data(self) -> list[Any]:
         """Return the proof as plain data: ways without a tree are excluded by their own floor."""
+        rest: dict[tuple[int, int], Fraction] = {}
+        for bound, _, each in self.heap:
+            if each.part is None:
+                key = each.chip, each.storage
+                rest[key] = min(rest.get(key, bound), bound)
         return [
             {
-                "chip": i,
-                "storage": j,
+                "chip": key[0],
+                "storage": key[1],
                 "ways": [
                     {"way": [list(unroll) for unroll in way], "tree": tree}
                     for way, tree in trees.items()
                 ],
+                "rest": str(rest[key]) if key in rest else None,
             }
-            for (i, j), trees in self.trees.items()
+            for key, trees in self.trees.items()
         ]
 
 

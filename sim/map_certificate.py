@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..datatypes.base.errors import BitlatheError
 from ..mapping.best import Objective
@@ -17,10 +17,24 @@ from .map_strips import AskedStrips, MappedStrips
 Fused = AskedGroup | AskedStrips
 
 
+class Written(NamedTuple):
+    """A certificate that was written: what checking the file gives, and its clocks on two rungs."""
+
+    verdict: Verdict
+    cycles: int
+    rung_cycles: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.verdict}; clocks: {self.cycles:,} of the analytic rung, {self.rung_cycles:,} "
+            "of the cycle rung, about which nothing is proven"
+        )
+
+
 def write_certificate(
     path: Path, asked: Asked, found: Mapped, objective: Objective, budget: int | None = None
-) -> Verdict:
-    """Write the certificate of a mapping, and return what checking the file gives.
+) -> Written:
+    """Write the certificate of a mapping, check the file, and play the mapping.
 
     Parameters
     ----------
@@ -42,19 +56,19 @@ def write_certificate(
     from .cycle.nest.run import run_nest  # compiled: checking does without
 
     of = asked.layer, asked.bits
-    layer_data(*of)  # refused before the machine plays it
-    rung = run_nest(*of, found.mapping, found.hierarchy).cycles
     data = certificate(
         *of, asked.hierarchies, found.mapping, found.hierarchy,
-        objective=objective, budget=BUDGET if budget is None else budget, rung_cycles=rung,
+        objective=objective, budget=BUDGET if budget is None else budget,
     )  # fmt: skip
-    return _written(path, data)
+    verdict = _written(path, data)
+    rung = run_nest(*of, found.mapping, found.hierarchy).cycles
+    return Written(verdict, data["cost"]["cycles"], rung)
 
 
 def write_group_certificate(
     path: Path, found: MappedGroup | MappedStrips, budget: int | None = None
-) -> Verdict:
-    """Write the certificate of fused layers, and return what checking the file gives.
+) -> Written:
+    """Write the certificate of fused layers, check the file, and play their schedule.
 
     Parameters
     ----------
@@ -69,7 +83,8 @@ def write_group_certificate(
         The chip has what certificates do not count, or the file cannot be written.
     """
     _check_budget(budget)
-    return _written(path, found.certificate(budget))
+    data = found.certificate(budget)
+    return Written(_written(path, data), data["cost"]["cycles"], found.rung_cycles())
 
 
 def _check_budget(budget: int | None) -> None:

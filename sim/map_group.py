@@ -95,17 +95,15 @@ class MappedGroup:
         """
         fused = self.fused
         of = fused.chain, fused.near, fused.lanes
-        about_data(*of)  # refused before the machine plays it
         return fused_certificate(
             *of,
             fused.best.found,
             objective=self.objective,
             budget=BUDGET if budget is None else budget,
-            rung_cycles=self._rung_cycles(),
             others=self.others,
         )
 
-    def _rung_cycles(self) -> int:
+    def rung_cycles(self) -> int:
         """Return the clocks of the schedule with those of the cycle rung for its products."""
         from .cycle.nest.run import run_nest  # compiled: checking does without
 

@@ -94,11 +94,23 @@ class MappedStrips:
         BitlatheError
             The chip has what certificates do not count.
         """
+        fused = self.fused
+        return strips_certificate(
+            fused.chain,
+            fused.near,
+            fused.lanes,
+            fused.found,
+            objective=self.objective,
+            budget=BUDGET if budget is None else budget,
+            others=self.others,
+        )
+
+    def rung_cycles(self) -> int:
+        """Return the clocks of the strips with those of the cycle rung for their products."""
         from .cycle.nest.run import run_nest  # compiled: checking does without
 
         fused, found = self.fused, self.fused.found
         chain, near = fused.chain, fused.near
-        strips_data(chain, near, fused.lanes)  # refused before the machine plays it
 
         def product(asked: AskedRows) -> BlockProduct:
             best: Best = found.products[asked]
@@ -107,16 +119,7 @@ class MappedStrips:
             played = run_nest(asked.loops(chain), layer.bits, best.mapping, inside)
             return block_product(best, near, played.cycles)
 
-        return strips_certificate(
-            chain,
-            near,
-            fused.lanes,
-            found,
-            objective=self.objective,
-            budget=BUDGET if budget is None else budget,
-            rung_cycles=fused_cost(chain, near, fused.lanes, found, product).cycles,
-            others=self.others,
-        )
+        return fused_cost(chain, near, fused.lanes, found, product).cycles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

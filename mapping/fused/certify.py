@@ -99,8 +99,13 @@ def about_data(chain: Chain, near: NearChip, lanes: Lanes) -> dict[str, Any]:
     return {
         "chain": chain_data(chain, near),
         "lanes": lanes_data(lanes),
-        "chip": chip_data(near.whole),
+        "chip": chip_of_chain(near),
     }
+
+
+def chip_of_chain(near: NearChip) -> dict[str, Any]:
+    """Return the chip of a chain as plain data; what a unit takes stands with its products."""
+    return {**chip_data(near.whole), "unit_pj": 0}
 
 
 def fused_certificate(
@@ -111,7 +116,6 @@ def fused_certificate(
     *,
     objective: Objective = "cycles",
     budget: int = BUDGET,
-    rung_cycles: int | None = None,
     map_product: MapProduct = best_mapping,
     others: Sequence[tuple[Chain, NearChip]] = (),
 ) -> dict[str, Any]:
@@ -130,8 +134,6 @@ def fused_certificate(
         What is least.
     budget : int
         Parts of a product's space to bound at most, each time one is proven.
-    rung_cycles : int, optional
-        Clocks of the schedule on the cycle rung.
     map_product : callable
         Gives a product its mapping: loops, bits, hierarchy, objective.
     others : sequence of (Chain, NearChip)
@@ -147,7 +149,6 @@ def fused_certificate(
         found,
         Asked,
         budget=budget,
-        rung_cycles=rung_cycles,
         map_product=map_product,
     )
 
@@ -189,7 +190,6 @@ def certified(
     make: Callable[..., Any],
     *,
     budget: int,
-    rung_cycles: int | None,
     map_product: MapProduct,
 ) -> dict[str, Any]:
     """Return the certificate of a chain of any kind as plain data.
@@ -202,7 +202,7 @@ def certified(
         The schedule.
     make : callable
         A product's name, as ``found.products`` has it, from its entries.
-    budget, rung_cycles, map_product
+    budget, map_product
         As of `fused_certificate`.
     """
     of, about = sides[0].of, sides[0].about
@@ -241,7 +241,6 @@ def certified(
             for side, proof in zip(sides[1:], proofs[1:], strict=True)
         ],
         "traffic": of.traffic_data(taken),
-        "cycle_rung_cycles": rung_cycles,
     }
 
 

@@ -4,10 +4,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..best import Objective
-from ..certify import chip_data, number
+from ..certify import number
 from ..kept_results import best_mapping
 from ..proof.strips.check import strips_of
-from .certify import BUDGET, MapProduct, Product, Side, certified, lanes_data, stored_data
+from .certify import (
+    BUDGET,
+    MapProduct,
+    Product,
+    Side,
+    certified,
+    chip_of_chain,
+    lanes_data,
+    stored_data,
+)
 from .chain import Lanes
 from .near import NearChip
 from .products import inside_of
@@ -32,7 +41,7 @@ def strips_data(chain: ConvChain, near: NearChip, lanes: Lanes) -> dict[str, Any
             "added": chain.added,
         },
         "lanes": lanes_data(lanes),
-        "chip": chip_data(near.whole),
+        "chip": chip_of_chain(near),
     }
 
 
@@ -58,7 +67,6 @@ def strips_certificate(
     *,
     objective: Objective = "cycles",
     budget: int = BUDGET,
-    rung_cycles: int | None = None,
     map_product: MapProduct = best_mapping,
     others: Sequence[tuple[ConvChain, NearChip]] = (),
 ) -> dict[str, Any]:
@@ -67,7 +75,7 @@ def strips_certificate(
     Parameters
     ----------
     chain : ConvChain
-    near, lanes, objective, budget, rung_cycles, map_product, others
+    near, lanes, objective, budget, map_product, others
         As of `certify.fused_certificate`.
     found : FoundStrips
         The schedule; it need not be the best.
@@ -82,7 +90,6 @@ def strips_certificate(
         found,
         AskedRows,
         budget=budget,
-        rung_cycles=rung_cycles,
         map_product=map_product,
     )
 

@@ -22,9 +22,11 @@ def _names(layer: Layer, chip: Chip, mapping: Nest) -> Iterator[str]:
         for dim, _ in level.loops:
             if dim not in layer.dims:
                 yield f"it has a loop over {dim!r}, which the layer does not have."
-    for name, dim, _ in mapping.spatial:
+    for name, dim, size in mapping.spatial:
         if name not in chip.axis_names or dim not in layer.dims:
             yield f"it unrolls {dim!r} on {name!r}, of which one does not exist."
+        elif size > (most := layer.sizes[layer.dims.index(dim)]):
+            yield f"it unrolls {size} of {dim} on {name!r}, and there are {most}."
 
 
 def _axes(chip: Chip, mapping: Nest) -> Iterator[str]:

@@ -40,7 +40,8 @@ def main(path: str) -> int:
     """Check a file; print the verdict, or the one sentence that says what does not hold."""
     try:
         with open(path, encoding="utf-8") as file:
-            print(check(file.read()))
+            verdict = check(file.read())
+        print("\n".join([str(verdict), *verdict.about]))
     except (ProofError, OSError, UnicodeDecodeError) as err:
         print(f"{path}: {err}")
         return 1

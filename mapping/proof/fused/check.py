@@ -9,6 +9,7 @@ from fractions import Fraction
 from functools import cache
 from typing import Any, ClassVar
 
+from ..about import bits_line
 from ..check import Verdict
 from ..record import Layer, chip_of
 from . import room
@@ -35,8 +36,7 @@ class Fusion(Blocks):
     NAME = "fused_certificate"
     ABOUT = (
         "clocks of the analytic rung, those of the schedule of blocks (docs/mapping.md, Fused "
-        "chains) or of the busiest port, and energy; what the cycle rung takes is beside it and "
-        "not proven"
+        "chains) or of the busiest port, and energy; not the clocks of the cycle rung"
     )
     SPACE: ClassVar[dict[str, str]] = {
         "blocks": "of rows, whole tokens, and of columns, the least for 1 to 8, 12, 16, 24, 32 ... "
@@ -63,6 +63,17 @@ class Fusion(Blocks):
     def unit_pj(self, asked: Asked) -> Fraction:
         """Return the energy of a unit in a clock of a product's steps."""
         return self.chain.products[asked.second].unit_pj
+
+    def line(self) -> str:
+        """Return the chain in a line."""
+        chain, (first, second) = self.chain, self.chain.products
+        names = "m", "middle", "out", "inner", "instances", "matrices"
+        sizes = ", ".join(f"{name} {getattr(chain, name)}" for name in names)
+        mask = "" if chain.mask is None else f", mask {tuple(chain.mask)}"
+        each = (
+            bits_line(of.stored, of.partial, of.step_cycles, of.unit_pj) for of in (first, second)
+        )
+        return f"chain: {sizes}{mask}; {'; then '.join(each)}"
 
     def text(self, asked: Asked) -> str:
         """Return a product in words."""

@@ -44,8 +44,11 @@ def near_of(chip: Chip) -> Near:
     Raises
     ------
     ProofError
-        An operand has none, or one that stands behind another's.
+        An operand has none, or one that stands behind another's; or units have an energy beside
+        that of the chain's products.
     """
+    if chip.unit_pj:
+        raise ProofError("chip.unit_pj is not 0; the chain's products say what a unit takes.")
     ways = {op: [each for each in chip.memories if op in each.holds] for op in OPERANDS}
     near: dict[str, Memory] = {}
     for operand, way in ways.items():

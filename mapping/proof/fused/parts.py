@@ -12,6 +12,7 @@ from fractions import Fraction
 from math import floor
 from typing import Any, ClassVar
 
+from ..about import chips_lines
 from ..check import Checker, Verdict, same
 from ..cost import DECODERS, Cost, cost
 from ..legal import problem as problem_of_nest
@@ -36,10 +37,10 @@ from .near import Near
 from .record import Lanes
 from .totals import FusedCost, Made, Total, cost_of, value_of
 
-VERSION = 3
+VERSION = 4
 KEYS = (
     "about objective chain lanes chip space schedule cost bound proofs parts dataflows others "
-    "traffic cycle_rung_cycles"
+    "traffic"
 )
 BOUNDS = {
     "sums": "all clocks of the array and of the vector unit, in turn or beside, or of a port",
@@ -79,6 +80,10 @@ class Blocks(ABC):
     @abstractmethod
     def unit_pj(self, asked: Any) -> Fraction:
         """Return the energy of a unit in a clock of a product's steps."""
+
+    @abstractmethod
+    def line(self) -> str:
+        """Return the chain in a line."""
 
     @abstractmethod
     def text(self, asked: Any) -> str:
@@ -367,7 +372,7 @@ def check_blocks(top: dict[str, Any], kind: type[Blocks], read: Callable[..., Bl
     """
     keys = f"{kind.NAME} {KEYS}"
     version, about, objective, chain, lanes, chip, space, schedule, costs, bound, proofs, parts, \
-        dataflows, others, traffic, rung = take(top, "the certificate", keys)  # fmt: skip
+        dataflows, others, traffic = take(top, "the certificate", keys)  # fmt: skip
     if version != VERSION or isinstance(version, bool):
         raise ProofError(f"{kind.NAME} is {short(version)}; this checker knows version {VERSION}.")
     if objective not in OBJECTIVES:
@@ -383,8 +388,6 @@ def check_blocks(top: dict[str, Any], kind: type[Blocks], read: Callable[..., Bl
     least = exact(bound, "bound")
     if not least:
         raise ProofError("bound is 0; it must be more than 0.")
-    if rung is not None and whole(rung, "cycle_rung_cycles") < found.cycles:
-        raise ProofError("cycle_rung_cycles is less than cycles, which it cannot be.")
     of.read_proofs(proofs)
     value = found.of(objective)
     derived, many = min([value, *of.least_of(parts)]), of.parts
@@ -393,6 +396,7 @@ def check_blocks(top: dict[str, Any], kind: type[Blocks], read: Callable[..., Bl
             f"others has {len(others)} entries; the chip has {dataflows} dataflows in which it can "
             "fuse the chain, the schedule's and one for each entry."
         )
+    chips = [of.near.whole]
     for i, other in enumerate(others):
         own, its_chip, its_proofs, its_parts = take(
             other, f"others[{i}]", "chain chip proofs parts"
@@ -404,6 +408,7 @@ def check_blocks(top: dict[str, Any], kind: type[Blocks], read: Callable[..., Bl
         except ProofError as err:
             raise ProofError(f"others[{i}]: {err}") from None
         many += beside.parts
+        chips.append(beside.near.whole)
     if derived != least:
         raise ProofError(f"bound is {short(bound)}; the parts prove {derived}, which it must be.")
     return Verdict(
@@ -415,4 +420,5 @@ def check_blocks(top: dict[str, Any], kind: type[Blocks], read: Callable[..., Bl
         traffic_bits=sum(found.outer_bits.values(), Fraction(0)),
         floor_bits=lowest["floor_bits"],
         floor=lowest["formula"],
+        about=(of.line(), *chips_lines(chips)),
     )

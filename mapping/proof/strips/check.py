@@ -11,6 +11,7 @@ from functools import cache
 from math import ceil
 from typing import Any, ClassVar
 
+from ..about import bits_line
 from ..check import Verdict
 from ..fused.floors import ONCE
 from ..fused.near import Near, near_of
@@ -38,8 +39,7 @@ class Strips(Blocks):
     NAME = "strips_certificate"
     ABOUT = (
         "clocks of the analytic rung, those of the schedule of strips (docs/mapping.md, Fused "
-        "convolutions) or of the busiest port, and energy; what the cycle rung takes is beside it "
-        "and not proven"
+        "convolutions) or of the busiest port, and energy; not the clocks of the cycle rung"
     )
     SPACE: ClassVar[dict[str, str]] = {
         "strips": "rows of the last results that are the least for 1 to 8, 12, 16, 24, 32 ... "
@@ -65,6 +65,19 @@ class Strips(Blocks):
     def unit_pj(self, asked: Asked) -> Fraction:
         """Return the energy of a unit in a clock of a product's steps."""
         return self.chain.layers[asked.layer].stored.unit_pj
+
+    def line(self) -> str:
+        """Return the chain in a line."""
+        each = (
+            f"{of.channels} x {of.size[0]} x {of.size[1]} to {of.outputs} x {of.made[0]} x "
+            f"{of.made[1]}, {of.groups} groups, kernel {of.kernel[0]} x {of.kernel[1]}; "
+            + bits_line(one.stored, one.partial, one.step_cycles, one.unit_pj)
+            for of in self.chain.layers
+            for one in [of.stored]
+        )
+        return (
+            f"chain: images {self.chain.images}, added {self.chain.added}; {'; then '.join(each)}"
+        )
 
     def text(self, asked: Asked) -> str:
         """Return a product in words."""
