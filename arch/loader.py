@@ -223,6 +223,7 @@ def load_arch(name_or_path: str | Path | Arch, overrides: Mapping[str, Any] | No
     try:
         whole = Document(source=document.source, data=data, marks=marks)
         chip = validate(Arch, whole).with_settings({**arch.settings, **overrides})
+        _check_own_figures(arch.pe, chip.pe, overrides)
         if _same_pe(chip.pe, arch.pe):
             chip = chip.built_as(arch)
         if arch.whole is not None:  # one phase of a chip: the setting holds for the whole of it
@@ -232,6 +233,25 @@ def load_arch(name_or_path: str | Path | Arch, overrides: Mapping[str, Any] | No
         given = ", ".join(f"{k}={v}" for k, v in overrides.items())
         raise BitlatheError(f"with --set {given}: {err}") from None
     return chip
+
+
+def _check_own_figures(was: PESection, pe: PESection, overrides: Iterable[str]) -> None:
+    """Check that energy and area of one's own follow the lanes, as those of components do.
+
+    Raises
+    ------
+    BitlatheError
+        The lanes are set, the figures of the PE with the lanes of before stay.
+    """
+    if pe.lanes == was.lanes or not pe.own_costs or pe.operators is not None:
+        return
+    figures = ("energy_pj", "area_um2")
+    left = [f"pe.{f}" for f in figures if not any(_covers(f"pe.{f}", key) for key in overrides)]
+    if left:
+        raise BitlatheError(
+            f"pe.lanes: of lanes: {was.lanes}, not {pe.lanes}, are {' and '.join(left)}; set these "
+            "too, in a sweep on one axis: 'pe.lanes, pe.energy_pj, pe.area_um2'."
+        )
 
 
 def _same_pe(one: PESection, other: PESection) -> bool:

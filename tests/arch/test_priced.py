@@ -160,6 +160,17 @@ def test_figures_of_one_s_own_cover_what_they_say(settings: dict[str, Any]) -> N
     assert (chip.pe.clock_energy_pj, chip.pe.cell_area_um2, chip.pe_leakage_mw) == (0.3, 400.0, 0.0)
 
 
+def test_figures_of_one_s_own_do_not_outlive_their_lanes() -> None:
+    own = load_arch("bitmod", COST)
+    twice = {"pe.energy_pj": 0.6, "pe.area_um2": 800}
+    assert load_arch(own, {"pe.lanes": 8, **twice}).pe.lanes == 8
+    assert load_arch(own, {"pe.lanes": own.pe.lanes, "array.rows": 64}).pe.lanes == own.pe.lanes
+    with pytest.raises(BitlatheError, match="lanes: 4, not 8, are pe.energy_pj and pe.area_um2"):
+        load_arch(own, {"pe.lanes": 8})
+    with pytest.raises(BitlatheError, match="lanes: 4, not 8, are pe.area_um2; set"):
+        load_arch(own, {"pe.lanes": 8, "pe.energy_pj": 0.6})
+
+
 def test_unpriced_keys_are_said_by_the_chip() -> None:
     chip = load_arch("bitmod", {"pe.skip_zero_terms": True, "pe.unpriced": ["skip_zero_terms"]})
     assert chip.pe.unpriced == ("skip_zero_terms",)
