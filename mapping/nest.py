@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, NamedTuple
 
+from ..datatypes.base.notebook import html
 from ..datatypes.base.numbers import ceil_div
 from ..workloads.conv_shape import ConvShape
 from ..workloads.gemm import Gemm
@@ -215,6 +216,14 @@ class Mapping:
 
     levels: tuple[Level, ...]
     spatial: tuple[Unroll, ...] = ()
+
+    def _repr_html_(self) -> str:
+        rows: list[dict[str, Any]] = []
+        for level in self.levels:
+            rows.append({"nest": level.memory, "": f"keeps {', '.join(level.keeps)}"})
+            rows += [{"nest": f"for {loop.dim}", "": f"by {loop.tile:,}"} for loop in level.loops]
+        rows += [{"nest": f"{s.dim} on {s.axis}", "": f"{s.size} at once"} for s in self.spatial]
+        return html("Mapping", {}, rows)
 
     @property
     def loops(self) -> tuple[Loop, ...]:

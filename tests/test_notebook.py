@@ -79,6 +79,14 @@ def test_figures_in_html_are_those_of_the_object(run: Any, tensor: Any) -> None:
     assert "bit_serial" in bl.load_arch("bitmod")._repr_html_()
 
 
+def test_a_mapping_is_shown_by_its_memories_and_loops(shown: dict[str, Any]) -> None:
+    mapping, tags = shown["Mapped"].mapping, Tags()
+    tags.feed(mapping._repr_html_())
+    assert tags.open == []
+    assert all(f"for {loop.dim} by {loop.tile:,} " in tags.text for loop in mapping.loops)
+    assert all(level.memory in tags.text for level in mapping.levels)
+
+
 @pytest.mark.parametrize("name", ["fp32", "fp16", "posit8", "e8m0", "int2"])
 def test_any_format_is_shown(name: str) -> None:
     """Also those with too many values for a table, or none kept."""
