@@ -51,7 +51,10 @@ def _git(*arguments: str) -> str:
 def command() -> str:
     """Return the command line of this process, as a shell takes it."""
     name, *arguments = sys.argv or [""]
-    text = shlex.join([Path(name).name, *arguments])
+    start, module = [Path(name).name], getattr(sys.modules["__main__"], "__spec__", None)
+    if start == ["__main__.py"] and module is not None:
+        start = ["python", "-m", module.name.removesuffix(".__main__")]
+    text = shlex.join([*start, *arguments])
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -168,6 +169,9 @@ def test_facts_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", facts["date"])
     assert facts["commit"] is None or re.fullmatch(r"[0-9a-f]{40}(-dirty)?", facts["commit"])
     json.dumps(facts).encode()
+    monkeypatch.setattr("sys.argv", ["/a/b/__main__.py", "sweep"])
+    monkeypatch.setattr("__main__.__spec__", SimpleNamespace(name="bitlathe.__main__"))
+    assert provenance.command() == "python -m bitlathe sweep"
 
 
 def test_a_package_inside_another_project_has_no_commit(
