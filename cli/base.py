@@ -13,6 +13,7 @@ from .. import __version__
 from ..datatypes.base.errors import BitlatheError, to_install
 from ..datatypes.base.files import shown_path
 from ..reports.options import Commands, known, phases, remarked
+from .guide import Listing
 
 PICTURES = (".png", ".svg", ".pdf")  # what `trace` draws, beside its .csv
 COMPILES = logging.getLogger("bitlathe.compiles")
@@ -57,6 +58,9 @@ def main(*, strict: bool) -> None:
     The shell completes commands, chips, models and formats: see docs/command-line.md.
     """  # noqa: D301  (click takes the backspace for: leave these lines as they are)
     first_run()
+
+
+main.command_class = Listing
 
 
 class _FirstRun(logging.Handler):

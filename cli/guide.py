@@ -126,6 +126,23 @@ class Name(_Text):
         return found or ([CompletionItem(incomplete, type="file")] if self.files else [])
 
 
+class Listing(click.Command):
+    """A command whose help ends with the names of chips and models that its options take."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the example, then the names."""
+        super().format_epilog(ctx, formatter)
+        rows = [
+            (param.opts[0], ", ".join(param.type.names()))
+            for param in self.params
+            if isinstance(param, click.Option)
+            if isinstance(param.type, Name) and param.type.names in {_chips, _models}
+        ]
+        if rows and self.name != "accuracy":  # it runs models whose weights are at hand
+            with formatter.section("Shipped names (a path will do as well)"):
+                formatter.write_dl(rows)
+
+
 def guide(group: click.Group) -> None:
     """Give each command its example, and its options what they complete."""
     for name, command in group.commands.items():

@@ -561,6 +561,9 @@ def test_the_shell_completes_names() -> None:
 
 def test_help_shows_choices() -> None:
     shown = run("simulate", "--help").stdout
+    names = shown.partition("Shipped names")[2].replace(",", "").split()
+    assert {"bitmod", "hpca25/ant", "bitmod-pair", "llama-2-7b"} <= set(names)
+    assert "Shipped names" not in run("accuracy", "--help").stdout + run("trace", "--help").stdout
     assert "[prefill|decode]" in shown
     assert "[analytic|cycle]" in shown
 
