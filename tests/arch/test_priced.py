@@ -165,9 +165,9 @@ def test_figures_of_one_s_own_do_not_outlive_their_lanes() -> None:
     twice = {"pe.energy_pj": 0.6, "pe.area_um2": 800}
     assert load_arch(own, {"pe.lanes": 8, **twice}).pe.lanes == 8
     assert load_arch(own, {"pe.lanes": own.pe.lanes, "array.rows": 64}).pe.lanes == own.pe.lanes
-    with pytest.raises(BitlatheError, match="lanes: 4, not 8, are pe.energy_pj and pe.area_um2"):
+    with pytest.raises(BitlatheError, match=r"lanes: 4, not 8, are pe\.energy_pj and pe\.area_um2"):
         load_arch(own, {"pe.lanes": 8})
-    with pytest.raises(BitlatheError, match="lanes: 4, not 8, are pe.area_um2; set"):
+    with pytest.raises(BitlatheError, match=r"lanes: 4, not 8, are pe\.area_um2; set"):
         load_arch(own, {"pe.lanes": 8, "pe.energy_pj": 0.6})
 
 
