@@ -232,3 +232,29 @@ def figures(data: dict[str, Any], *names: str) -> list[tuple[Any, ...]]:
     """Places of all figures under some keys of plain data."""
     every = [path for name in names for path in places(data[name], (name,))]
     return [path for path in every if with_other(data, path, 1) is not None]
+
+
+def every_tiling(chain: Chain, lanes: Lanes) -> list[Tiling]:
+    """All tilings of the space, written down anew: rows in whole tokens."""
+    token, found = chain.rows_per_token, []
+    tokens = -(-chain.m // token)
+    for rows in {min(chain.m, token * each) for each in sizes(tokens)}:
+        for columns in sizes(chain.middle):
+            found += [
+                Tiling(rows=rows, columns=columns, places=places, ahead=ahead, held=held)
+                for places in (1, 2)
+                for ahead in ((False, True) if lanes.overlap else (False,))
+                for held in range(places + 1)
+            ]
+            if chain.mask is None and not chain.steps.state and columns < chain.middle:
+                found += [
+                    Tiling(rows=rows, columns=columns, places=places, ahead=ahead, spilled=True)
+                    for places in (1, 2)
+                    for ahead in ((False, True) if lanes.overlap else (False,))
+                ]
+    return found
+
+
+def sizes(size: int) -> set[int]:
+    counts = {1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256}
+    return {-(-size // count) for count in counts}

@@ -22,33 +22,15 @@ from bitlathe.mapping.fused.search import costed, extents, search, spilling, til
 from bitlathe.mapping.fused.tiling import Tiling, problem
 from bitlathe.mapping.mappers import ORDERS
 from bitlathe.mapping.operands import OperandBits
-from fused_cases import enlarged, found_once, random_chain, random_lanes, random_near
-
-
-def every_tiling(chain: Chain, lanes: Lanes) -> list[Tiling]:
-    """All tilings of the space, written down anew: rows in whole tokens."""
-    token, found = chain.rows_per_token, []
-    tokens = -(-chain.m // token)
-    for rows in {min(chain.m, token * each) for each in sizes(tokens)}:
-        for columns in sizes(chain.middle):
-            found += [
-                Tiling(rows=rows, columns=columns, places=places, ahead=ahead, held=held)
-                for places in (1, 2)
-                for ahead in ((False, True) if lanes.overlap else (False,))
-                for held in range(places + 1)
-            ]
-            if chain.mask is None and not chain.steps.state and columns < chain.middle:
-                found += [
-                    Tiling(rows=rows, columns=columns, places=places, ahead=ahead, spilled=True)
-                    for places in (1, 2)
-                    for ahead in ((False, True) if lanes.overlap else (False,))
-                ]
-    return found
-
-
-def sizes(size: int) -> set[int]:
-    counts = {1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256}
-    return {-(-size // count) for count in counts}
+from fused_cases import (
+    enlarged,
+    every_tiling,
+    found_once,
+    random_chain,
+    random_lanes,
+    random_near,
+    sizes,
+)
 
 
 def best_cost(

@@ -11,7 +11,16 @@ from click.testing import CliRunner
 
 import bitlathe as bl
 from bitlathe.cli import main
+from bitlathe.mapping.best import Best, Objective
+from bitlathe.mapping.fused.chain import Chain, Lanes
+from bitlathe.mapping.fused.cost import cost_of
+from bitlathe.mapping.fused.demand import demand
 from bitlathe.mapping.fused.kept_results import FUSIONS
+from bitlathe.mapping.fused.near import NearChip
+from bitlathe.mapping.fused.products import Asked, BlockProduct, block_product
+from bitlathe.mapping.fused.search import BestFusion, Found, spilling
+from bitlathe.mapping.fused.tiling import Tiling, problem
+from bitlathe.mapping.kept_results import best_mapping
 from bitlathe.mapping.mappers import ORDERS
 from bitlathe.sim.fused import chains
 from bitlathe.sim.fused.choose import NO_BETTER, choice, chosen
@@ -22,6 +31,7 @@ from bitlathe.sim.run import LayerRun, Run
 from bitlathe.workloads import Gemm, load_model
 from bitlathe.workloads.traced import from_torch
 from bitlathe.workloads.vector_step import Tensor, VectorStep
+from fused_cases import every_tiling
 
 STEP = {"prefill": [[24, 8]], "decode": [40, {"context": 17, "sequences": 3}]}
 TINY = {
@@ -151,6 +161,83 @@ def accounted(layer: LayerRun, rung: str) -> None:
         assert layer.fused["lower_bound_cycles"] <= layer.cycles
         assert max(layer.busy_cycles.values()) <= layer.cycles
         assert 0 < layer.utilization <= 1
+
+
+@pytest.mark.parametrize(
+    ("mapper", "size_kib", "tokens", "inner"),
+    [
+        ("search-cycles", 2, 2, 4),
+        *(
+            pytest.param(mapper, size, 5, 40, marks=pytest.mark.slow)
+            for mapper in ("search-cycles", "search-energy")
+            for size in (2, 16)
+        ),
+    ],
+)
+def test_a_run_is_the_best_of_every_schedule_of_its_graph(
+    mapper: str, size_kib: int, tokens: int, inner: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every tiling of every group, or its layers apart: none makes the graph's run better."""
+    model = load_model({
+        "model_type": "llama", "hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 20,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": inner,
+    })  # fmt: skip
+    chip = bl.load_arch("bitmod", {"buffers.io.size_kib": size_kib, "buffers.io.port_bits": 256})
+
+    def run() -> Run:
+        return bl.simulate(chip, model, context=tokens, fidelity="analytic", mapper=mapper)
+
+    found, seen = run(), list[tuple[Chain, NearChip, Lanes, Objective]]()
+    forced: dict[Chain, Tiling | None] = {}
+    products: dict[Asked, dict[Chain, Best]] = {}
+
+    def mapped(chain: Chain, near: NearChip, objective: Objective, asked: Asked) -> Best:
+        kept = products.setdefault(asked, {})
+        if chain not in kept:
+            near_memories = asked.chip(chain, near)
+            kept[chain] = best_mapping(
+                asked.loops(chain), asked.bits(chain), near_memories, objective
+            )
+        return kept[chain]
+
+    def as_forced(chain: Chain, near: NearChip, lanes: Lanes, objective: Objective) -> BestFusion:
+        seen.append((chain, near, lanes, objective))
+        tiling = forced.get(chain)
+        if tiling is None or problem(chain, tiling, near):
+            raise bl.BitlatheError("apart")
+        used: dict[Asked, Best] = {}
+
+        def product(asked: Asked) -> BlockProduct:
+            used[asked] = mapped(chain, near, objective, asked)
+            return block_product(used[asked], near)
+
+        asked = demand(chain, tiling, near, lanes, product)
+        if problem(chain, tiling, near, spilling(chain, near, asked, used)):
+            raise bl.BitlatheError("apart")
+        made = Found(tiling=tiling, products=used, tilings=1, tilings_costed=1, search_seconds=0.0)
+        return BestFusion(found=made, cost=cost_of(chain, tiling, near, asked))
+
+    monkeypatch.setattr(chains, "best_fusion", as_forced)
+    monkeypatch.setattr(chains, "least_fusion", lambda *_: (0.0, 0.0))
+    monkeypatch.setattr(
+        "bitlathe.sim.fused.choose.chosen", lambda made, _, layers_of, *__, **___: layers_of(made)
+    )
+    apart = RANKS[mapper](run())
+    every = {chain: every_tiling(chain, lanes) for chain, _, lanes, _ in list(seen)}
+    assert len(every) == 2
+    least, picked = apart, dict[Chain, Tiling]()
+    for chain, some in every.items():
+        gains = {}
+        for tiling in some:
+            forced = {chain: tiling}
+            gains[tiling] = RANKS[mapper](run()) - apart
+        best = min(gains, key=lambda each: gains[each])
+        if gains[best] < 0:
+            least, picked[chain] = least + gains[best], best
+    forced = picked
+    assert RANKS[mapper](run()) == pytest.approx(least, rel=1e-12)  # groups add up
+    assert RANKS[mapper](found) == pytest.approx(least, rel=1e-12)
+    assert len(fused_of(found)) == len(picked) > 0
 
 
 def test_a_group_names_its_layers_and_stands_in_their_place() -> None:
