@@ -1,8 +1,13 @@
 """The study beside AccelForge: chips and layers as published, optima that agree or say why not."""
 
-import pytest
+import json
 
+import pytest
+from click.testing import CliRunner
+
+from bitlathe.cli import main
 from bitlathe.reports.studies.accelforge.study import GPT3, LAYERS, PRODUCTS, chip_of, of_case
+from bitlathe.reports.studies.fused_gpt3.study import CHIP
 from bitlathe.workloads import load_model
 
 GEMMINI = [case for case in PRODUCTS if case.chip == "gemmini"]
@@ -42,3 +47,20 @@ def test_of_eyeriss_no_optimum_is_worse_than_one_per_cent() -> None:
             here = of_case(case).joules
             assert here < case.theirs.joules
             assert 0.995 < here / case.weights_first < 1.011
+
+
+TPU_PJ = {"hbm": 353.83148544e6, "common": 165.758898e6, "local": 111.08195e6}
+"""AccelForge 1.0.467's optimum of 1024x1024x1024 in 16 bits on its tpu_v4i, by memory."""
+
+
+@pytest.mark.slow
+def test_of_a_product_on_the_tpu_each_memory_takes_the_same() -> None:
+    """With all four arrays at work, as AccelForge asks; accesses here are whole ones."""
+    asked = (
+        f"map --arch {CHIP} --set memories.common.bypass=[weight,input,output] --json "
+        "--gemm 1024x1024x1024 --objective energy --constraint cores=m:4"
+    )
+    found = json.loads(CliRunner().invoke(main, asked.split()).output)["energy_pj"]
+    for memory, theirs in TPU_PJ.items():
+        assert theirs < found[memory] * (1 + 1e-6) < 1.004 * theirs
+    assert found["total"] == pytest.approx(720.8666e6, rel=1e-3)
