@@ -40,6 +40,7 @@ from pydantic import BeforeValidator, Field
 
 from ..datatypes.base.errors import BitlatheError
 from ..datatypes.schemes.scheme import Scheme
+from .components import component_names, pe_component
 from .formats import Operand
 from .grids import grids, has_terms, is_format, is_integer, on_port
 from .numerics import ALIGNED, Numerics, PENumerics
@@ -382,6 +383,13 @@ def _of_its_kind(value: Any) -> Any:
     kind = value.get("kind") if isinstance(value, dict) else None
     section = SECTIONS.get(kind) if isinstance(kind, str) else None
     if section is None:
+        text = kind.lower().replace("-", "_") if isinstance(kind, str) else ""
+        near = [name for name in component_names("pe") if text and name.startswith(text)]
+        if near:
+            raise ValueError(
+                f"kind {kind!r} is none of {', '.join(SECTIONS)}; write kind: "
+                f"{pe_component(near[0]).kind}, component: {' or '.join(near)}"
+            )
         return value
     mine = section.arithmetic_keys()
     others = {key for key in value if key in PE_KEYS and key not in mine}
