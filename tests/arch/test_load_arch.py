@@ -164,7 +164,7 @@ def test_a_chip_that_is_not_there() -> None:
         load_arch("nowhere/chip.yaml")
     with pytest.raises(BitlatheError, match=r"write kind: int_mac, component: int8_mac_45nm\."):
         load_arch("bitmod", {"pe": {"kind": "int8_mac"}})
-    with pytest.raises(BitlatheError, match="'bit_serial', 'int_mac'.*got 'bitserial'"):
+    with pytest.raises(BitlatheError, match=r"'bit_serial', 'int_mac'.*got 'bitserial'"):
         load_arch("bitmod", {"pe": {"kind": "bitserial"}})
     with pytest.raises(BitlatheError, match="unknown chip 'aaa"):
         load_arch("a" * 5000)  # longer than the name of any file
