@@ -1,5 +1,6 @@
 """The group of commands, and what they share: options, remarks, settings."""
 
+import gc
 import logging
 import sys
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from .guide import Listing
 
 PICTURES = (".png", ".svg", ".pdf")  # what `trace` draws, beside its .csv
 COMPILES = logging.getLogger("bitlathe.compiles")
+GARBAGE = 50_000  # objects between collections; Python's 700 take a tenth of a short command
 FIDELITY = "Rung: cycle (event by event) or analytic (closed forms)."
 MAPPER = "Best loop nests (search, search-cycles, search-energy), or a rule: see docs/mapping.md."
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
@@ -75,8 +77,12 @@ class _FirstRun(logging.Handler):
 
 
 def first_run() -> None:
-    """Have it said when the first kernel of this process is compiled, none of it being kept."""
+    """Have it said when the first kernel of this process is compiled, none of it being kept.
+
+    And let what is alive be gone through for garbage rarely: modules and records stay.
+    """
     if sys.stderr is sys.__stderr__:  # a command of its own, not one called by a program
+        gc.set_threshold(GARBAGE)
         COMPILES.setLevel(logging.INFO)
         COMPILES.addHandler(_FirstRun())
 

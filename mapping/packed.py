@@ -21,7 +21,7 @@ from .nest import Loops, dims_of
 from .operands import OperandBits
 from .pixels import pixel_table, window_rows
 from .space import FREE, Chains, Ways, kinds_of
-from .tier_floors import TierTiles, floors_of, tiles_of
+from .tier_floors import TierTiles, floors_of, tiles_down_to, tiles_of
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -294,9 +294,8 @@ class Packed:
         if self.layer.windows:
             return tiles
         lists = list(tiles.lists)
-        for d, size in enumerate(self.sizes[:3].tolist()):
-            most = ceil_div(size, self._least_steps[d])
-            lists[d] = tuple(tile for tile in lists[d] if ceil_div(size, tile) <= most)
+        for d, (size, step) in enumerate(zip(self.sizes[:3].tolist(), self._least_steps)):  # noqa: B905
+            lists[d] = tiles_down_to(size, ceil_div(size, ceil_div(size, step)))
         return replace(tiles, lists=tuple(lists))
 
     @property

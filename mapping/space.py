@@ -312,11 +312,6 @@ def _of_axis(layer: Loops, axis: Axis) -> list[tuple[Unroll, ...]]:
     return ways
 
 
-def step_tiles(layer: Loops, way: tuple[Unroll, ...]) -> dict[str, int]:
-    """Return what one step does of each dimension."""
-    return {dim: prod(each.size for each in way if each.dim == dim) for dim in layer.sizes}
-
-
 @lru_cache(maxsize=4096)
 def chains(
     size: int, step: int, indexed: tuple[bool, ...], fixed: tuple[int | None, ...] = ()

@@ -69,6 +69,18 @@ def tiles_of(size: int, step: int) -> tuple[int, ...]:
     return tuple(tile * step for tile in least_extents(steps, steps))
 
 
+@lru_cache(maxsize=4096)
+def tiles_down_to(size: int, least: int) -> tuple[int, ...]:
+    """Return the tiles of a dimension in steps of one element, the largest first.
+
+    Examples
+    --------
+    >>> tiles_down_to(10, 3)
+    (10, 5, 4, 3)
+    """
+    return tuple(tile for tile in tiles_of(size, 1) if tile >= least)
+
+
 def floors_of(
     tiles: TierTiles,
     plan: tuple[Any, ...],

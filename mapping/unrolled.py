@@ -15,7 +15,7 @@ from .nest import Level, Loop, Mapping, Unroll
 from .packed import Packed
 from .pixels import pixel_table
 from .scratch_kernels import NODES
-from .space import chains, kinds_of, spread, step_tiles, whole_chains
+from .space import chains, kinds_of, spread, whole_chains
 from .tier_floors import floors_of
 
 Ints = NDArray[np.int64]
@@ -48,8 +48,10 @@ class Unrolled:
     ) -> None:
         self.packed, self.way = packed, way
         layer, dims = packed.layer, packed.dims
-        steps = step_tiles(layer, way)
-        self.step_tile: Ints = np.array([steps[dim] for dim in dims], np.int64)
+        steps = dict.fromkeys(dims, 1)
+        for each in way:
+            steps[each.dim] *= each.size
+        self.step_tile: Ints = np.array([*steps.values()], np.int64)
         summed = [dim for dim in dims if dim not in layer.indexes["output"]]
         self.layout = packed.layout(all(steps[dim] >= layer.sizes[dim] for dim in summed))
         self.kinds = kinds_of(layer)

@@ -4,6 +4,7 @@ The executor is one of `concurrent.futures`: processes here, a Dask cluster's, o
 Chunks are sized by time, so that handing them out costs little and a kill loses little.
 """
 
+import gc
 import math
 import multiprocessing
 import multiprocessing.connection
@@ -142,6 +143,12 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, args=(parent.sentinel,), daemon=True).start()
 
 
+def _ready() -> None:
+    """Make a worker ready: what it holds lives long, so that garbage is looked for rarely."""
+    gc.set_threshold(50_000)
+    _end_with_parent()
+
+
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
     """Hold Ctrl-C back until the end; a process that is started meanwhile never sees one.
@@ -170,7 +177,7 @@ def process_pool(jobs: int) -> Executor:
     """Return an executor of ``jobs`` fresh processes."""
     context = multiprocessing.get_context("spawn")
     os.environ[_POOL_OF] = str(os.getpid())
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent)
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_ready)
 
 
 class Runner:
