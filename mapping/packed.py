@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ..arch.hierarchy import OPERANDS, Hierarchy
 from ..datatypes.base.errors import BitlatheError
-from ..datatypes.base.numbers import ceil_div
 from . import alike_kernels, bound_kernels, nest_kernels, shared_kernels, window_kernels
 from . import cost_kernels as kernels
 from .bound_kernels import NONE
@@ -21,7 +20,7 @@ from .nest import Loops, dims_of
 from .operands import OperandBits
 from .pixels import pixel_table, window_rows
 from .space import FREE, Chains, Ways, kinds_of
-from .tier_floors import TierTiles, floors_of, tiles_down_to, tiles_of
+from .tier_floors import TierTiles, floors_of, tiles_alike, tiles_of
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -60,7 +59,7 @@ class Packed:
         self.constraints = constraints
         self._bounded: tuple[Ways, Ints, Floats] | None = None
         self._units: tuple[Ways, Floats] | None = None
-        self._least_steps = [1] * len(layer.sizes)
+        self._steps: list[tuple[int, ...]] | None = None
         self.layer, self.bits, self.hierarchy, self.storage = layer, bits, hierarchy, storage
         self.dims = tuple(layer.sizes)
         self.sizes: Ints = np.array(list(layer.sizes.values()), np.int64)
@@ -287,16 +286,14 @@ class Packed:
     def _flat_tiles(self) -> TierTiles:
         """The tiles that tiers may have with a step's tile of one element.
 
-        Of a product's m, n and k those of no more blocks than ways that are left have
+        Of a product's m, n and k those of as many blocks as ways that are left may have
         (`floor_bounds`).
         """
         tiles = self.tier_tiles([1] * len(self.dims))
-        if self.layer.windows:
+        if self._steps is None or self.layer.windows:
             return tiles
-        lists = list(tiles.lists)
-        for d, (size, step) in enumerate(zip(self.sizes[:3].tolist(), self._least_steps)):  # noqa: B905
-            lists[d] = tiles_down_to(size, ceil_div(size, ceil_div(size, step)))
-        return replace(tiles, lists=tuple(lists))
+        some = (tiles_alike(*each) for each in zip(self.sizes.tolist()[:3], self._steps))  # noqa: B905
+        return replace(tiles, lists=(*some, *tiles.lists[3:]))
 
     @property
     def _tier_floors(self) -> Floats:
@@ -406,7 +403,7 @@ class Packed:
         """Return sharper bounds of some ways, with what memories move at least.
 
         Where the ways are so few that looking into each takes less they stay as they are. From here
-        on floors are those of ways whose steps are no smaller than the least of these.
+        on floors are those of ways with steps that these have.
 
         Parameters
         ----------
@@ -417,7 +414,7 @@ class Packed:
             Their bounds so far.
         """
         if "_flat_floors" not in vars(self):
-            self._least_steps = ways.tiles[some].min(axis=0).tolist()
+            self._steps = [tuple(np.unique(steps).tolist()) for steps in ways.tiles[some].T]
         tiles = self._flat_tiles.lists
         if len(some) * _CELLS_OF_A_WAY < len(tiles[0]) * len(tiles[1]):
             return cycles, energy

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..datatypes.base.numbers import ceil_div
 from . import bound_kernels
 from .space import least_extents
 
@@ -70,15 +71,18 @@ def tiles_of(size: int, step: int) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=4096)
-def tiles_down_to(size: int, least: int) -> tuple[int, ...]:
-    """Return the tiles of a dimension in steps of one element, the largest first.
+def tiles_alike(size: int, steps: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the tiles of as many blocks as tiles in whole steps of some sizes have.
+
+    Of each number of blocks the least tile, the largest first.
 
     Examples
     --------
-    >>> tiles_down_to(10, 3)
-    (10, 5, 4, 3)
+    >>> tiles_of(10, 1), tiles_alike(10, (3, 5))
+    ((10, 5, 4, 3, 2, 1), (10, 5, 3))
     """
-    return tuple(tile for tile in tiles_of(size, 1) if tile >= least)
+    blocks = {ceil_div(size, tile) for step in steps for tile in tiles_of(size, step)}
+    return tuple(tile for tile in tiles_of(size, 1) if ceil_div(size, tile) in blocks)
 
 
 def floors_of(
