@@ -538,7 +538,7 @@ def step_tile_of(number, relevant, sizes, step_tile, block):
 @inner
 def _has_window(row, sums):
     """Whether any visit of a kind has a window: the first load and the last store have none."""
-    alone = 1 if row // 2 in (FETCH, FINISHED) else 0
+    alone = 1 if row >> 1 in (FETCH, FINISHED) else 0
     return sums[row, BUSY] > 0 and sums[row, VISITS] > alone
 
 
@@ -547,7 +547,7 @@ def add_to_ports(t, sums, plan, ports):
     """Add the sums of a transfer to those of the ports."""
     ends = plan[ENDS_OF]
     for row in range(SUM_ROWS):
-        port = ends[t, row // 2, row % 2, PORT]
+        port = ends[t, row >> 1, row & 1, PORT]
         if port < 0 or sums[row, BUSY] <= 0:
             continue
         ports[port, BUSY] += sums[row, BUSY]
@@ -555,8 +555,8 @@ def add_to_ports(t, sums, plan, ports):
         ports[port, WITHIN] += max(0, sums[row, WITHIN])
         ports[port, LATE] = max(ports[port, LATE], sums[row, LATE])
         windows = sums[row, WINDOWS] if _has_window(row, sums) else 0  # an edge's count once
-        for other in range(row):
-            if ends[t, other // 2, other % 2, PORT] == port and _has_window(other, sums):
+        for other in range(row & 1, row, 2):  # parent and child share no port
+            if ends[t, other >> 1, row & 1, PORT] == port and _has_window(other, sums):
                 windows = 0
         ports[port, WINDOWS] += windows
 

@@ -8,7 +8,7 @@ Orders of the outermost loops are bounded, with all that enters the first tier c
 import numpy as np
 
 from ..datatypes.base.inner_kernels import inlined, inner
-from .alike_kernels import edge_clocks_of, prepare, transfer_cost
+from .alike_kernels import prepare
 from .bound_kernels import exact_inner_of
 from .cost_kernels import (
     BUSY,
@@ -29,6 +29,7 @@ from .cost_kernels import (
     without_window,
 )
 from .front_kernels import hopeless, keep
+from .pair_kernels import OWN, edge_clocks_of, find_edge, follow, weigh
 from .room_kernels import find_partial, fits, held_at
 from .scratch_kernels import (
     ARRAY_PORTS,
@@ -47,13 +48,23 @@ from .scratch_kernels import (
     OUTER,
     OUTER_PJ,
     PORT_SUMS,
+    SLOT_PJ,
+    SLOT_PORTS,
+    SLOT_SUMS,
     STACK,
     TILES,
-    TWO_TILES,
     UNFINISHED,
     WORK,
 )
-from .shared_kernels import add_up, forget_below, least_of_orders, note_counts, slot_of, start_slots
+from .shared_kernels import (
+    add_up,
+    forget_below,
+    forget_nest,
+    least_of_orders,
+    note_counts,
+    note_ports,
+    two_slot,
+)
 from .tuple_kernels import (
     ALLOWED,
     BOUNDED,
@@ -148,7 +159,7 @@ def count_outer(space, plan, scratch):
         scratch[TILES],
         scratch[LOOPS],
     )
-    moves, (sums_of, pj_of), spared = plan[MOVES], scratch[TWO_TILES], scratch[NO_WINDOW]
+    moves, spared = plan[MOVES], scratch[NO_WINDOW]
     outer, outer_pj = scratch[OUTER], scratch[OUTER_PJ]
     elapsed = steps(sizes, plan[STEP_TILE]) * pace[0]
     start, live = _append(0, 3, members, tile, sizes, loops, 0), _live(0, tile, sizes, plan[KINDS])
@@ -170,14 +181,19 @@ def count_outer(space, plan, scratch):
         for t in range(moves.shape[0]):
             if moves[t, TIER] != 1 or tile.shape[0] == 1:
                 continue
-            found = sums_of[order, t]
+            slot = two_slot(t, order, plan, scratch[FILLED])
+            found = scratch[SLOT_SUMS][t, slot]
             if alike:
-                pj = transfer_cost(t, nest[2], True, steady, book, stack, found)
-                edge_clocks_of(t, steady, book, spared)
+                part = OWN + order
+                follow(t, part, 0, 1, nest[2], steady, book, stack)
+                find_edge(t, part, nest[2], steady, book)
+                pj = weigh(t, (-1, part, part), True, nest[2], nest[2], steady, book, found)
+                edge_clocks_of(t, part, book, spared)
             else:
                 pj = move_cost(t, nest[2], True, nest, plan, work, stack, found)
                 without_window(t, nest[2], nest, plan, work, spared)
-            pj_of[order, t] = pj
+            scratch[SLOT_PJ][t, slot] = pj
+            note_ports(t, found, plan, scratch[SLOT_PORTS][t, slot])
             outer_pj[order] += pj
             _add_busy(t, found, plan, outer[order], MOVED)
             _add_busy(t, found, plan, outer[order], ALL_MOVED)
@@ -259,6 +275,7 @@ def search_orders(
     edge = edge_clocks(tile.shape[0], tile, plan, scratch[EDGES]) + fixed[FILL]
     scratch[NEST][3][2] = last_store(scratch[EDGES])
     inner_pj = _prepare(tile, plan, layout, rates, scratch)
+    forget_nest(scratch[FILLED])
     start = _append(0, 3, members, tile, sizes, loops, 0)
     for outer in range(orders.shape[0]):
         if not scratch[OUTER][outer, 0, LIVE]:
@@ -290,7 +307,7 @@ def _search_inside(
     sizes, tile, loops, cuts = plan[SIZES], scratch[TILES], scratch[LOOPS], scratch[CUTS]
     which, live = scratch[NEST][0], scratch[NEST][1]
     groups, g, evaluated = tile.shape[0], 1, 0
-    start_slots(outer, plan, scratch)
+    forget_below(0, plan, scratch[FILLED])
     for group in range(groups):
         which[group] = -1
     while g:
@@ -302,7 +319,8 @@ def _search_inside(
                 cuts[g + 1] = _order(g, orders[which[g]], members, tile, sizes, loops, cuts[g])
                 forget_below(g, plan, scratch[FILLED])
                 if g == groups - 2 and fixed[BOUNDED] and _hopeless_inside(
-                    chosen, edge, elapsed, plan, fixed, energies, objective, front, scratch
+                    outer, chosen, edge, elapsed, orders, plan, fixed, energies, objective, front,
+                    scratch,
                 ):  # fmt: skip
                     continue
                 g += 1
@@ -321,12 +339,12 @@ def _search_inside(
 
 @inner
 def _hopeless_inside(
-    chosen, edge, elapsed, plan, fixed, energies, objective, front, scratch
+    outer, chosen, edge, elapsed, orders, plan, fixed, energies, objective, front, scratch
 ):  # fmt: skip
     """Whether no order of the loops inside the last tier, and no doubling, may be best."""
     cuts, loops, ports = scratch[CUTS], scratch[LOOPS], scratch[PORT_SUMS]
     nest = loops[0], loops[1], cuts[cuts.size - 2]
-    pj = energies[0] + least_of_orders(nest, cuts, plan, scratch)
+    pj = energies[0] + least_of_orders(outer, nest, cuts, orders, plan, scratch)
     for p in range(ports.shape[0]):
         ports[p, WITHIN] += ports[p, EXCESS]
         ports[p, EXCESS], ports[p, WINDOWS], ports[p, LATE] = 0, elapsed, 0
@@ -344,21 +362,19 @@ def _search_doubled(
         scratch[LOOPS], scratch[CUTS], scratch[FITTING], scratch[UNFINISHED], scratch[HELD],
         scratch[NEEDS],
     )  # fmt: skip
-    which, live, single, known = scratch[NEST]
-    groups = live.size
+    which, _, slots, known = scratch[NEST]
+    groups = which.size
     nest = loops[0], loops[1], cuts[groups]
-    for t in range(single.size):
-        single[t] = slot_of(t, plan, space[ORDERS], which, live)
     unfinished = find_partial(partial, cuts, nest, plan, layout)
     if known[0] != unfinished:
         known[0] = unfinished
         known[1] = _largest(fitting, fixed[DOUBLABLE], held, partial, layout, needs)
     for i in range(min(known[1], limit)):
-        pj = add_up(fitting[i], single, nest, cuts, plan, scratch)
+        pj = add_up(fitting[i], slots, outer, nest, cuts, space[ORDERS], plan, scratch)
         cycles = cycles_of(scratch[PORT_SUMS], elapsed, edge, plan[PACE])
         energy, inside = energies[0] + pj + energies[1] * cycles, 0
         for g in range(groups - 1, 0, -1):
             inside = inside * space[ORDERS].shape[0] + which[g]
         if keep(cycles, energy, objective, fixed[WAY], chosen, outer, inside, fitting[i], front):
-            note_counts(fitting[i], single, edge, known[2], groups, plan, scratch)
+            note_counts(slots, edge, known[2], scratch)
     return min(known[1], limit)

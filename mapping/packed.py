@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from ..arch.hierarchy import OPERANDS, Hierarchy
 from ..datatypes.base.errors import BitlatheError
-from . import alike_kernels, bound_kernels, nest_kernels, shared_kernels, window_kernels
+from . import (
+    alike_kernels,
+    bound_kernels,
+    nest_kernels,
+    pair_kernels,
+    shared_kernels,
+    window_kernels,
+)
 from . import cost_kernels as kernels
 from .bound_kernels import NONE
 from .constraints import Constraints
@@ -141,6 +148,7 @@ class Packed:
         groups, many, ports = len(self.tiers), len(self.dims), len(self.ports)
         loops, places, moves = groups * many, len(self.places), len(self.moves)
         slots = 1 + (1 << shared_kernels.SLOT_BITS * (groups - 1))
+        by_order = slots + len(ORDERS)  # and two tiles of the first tier
         sums = kernels.SUM_ROWS, kernels.SUM_COLUMNS
         border = self._windows[:, window_kernels.AHEAD] + self._windows[:, window_kernels.BEHIND]
         clips = 1 + int(border.max(initial=0))
@@ -153,10 +161,10 @@ class Packed:
         return (
             ints(ports, kernels.PORT_COLUMNS),  # sums of the ports for what the array takes
             ints(ports, kernels.PORT_COLUMNS),  # and for a mapping
-            ints(moves, slots, *sums),  # sums of transfers by slot (`shared_kernels`)
-            np.zeros((moves, slots)),  # and their energy
+            ints(moves, by_order, *sums),  # sums of transfers by slot (`shared_kernels`)
+            np.zeros((moves, by_order)),  # and their energy
             ints(kernels.WORK_ROWS, max(4, loops, many + slid, clips)),
-            ints(loops + 2 + at_border, many + 2 + slid),
+            ints(loops + 2 + at_border, max(pair_kernels.PENDING, many + 2 + slid)),
             ints(groups, many),  # tiles
             (ints(loops), ints(loops), ints(loops)),  # loops: dimensions, tiles, groups
             ints(groups + 1),  # loops outside each tier
@@ -183,9 +191,8 @@ class Packed:
                 ints(ports, kernels.PORT_COLUMNS),
                 ints(2),
             ),
-            ints(moves, slots, ports, kernels.PORT_COLUMNS),  # what slots take of the ports,
-            ints(moves, slots + 1),  # and which are filled
-            (ints(len(ORDERS), moves, *sums), np.zeros((len(ORDERS), moves))),  # two outer tiles
+            ints(moves, by_order, ports, kernels.PORT_COLUMNS),  # what slots take of the ports,
+            ints(moves, slots + shared_kernels.EDGED),  # and which are filled
             (  # of a nest: order of each group, kinds with loops, slots of one tile; places of
                 # unfinished sums, how many sets of doubled places fit, clocks of the last store
                 ints(groups),
@@ -203,17 +210,19 @@ class Packed:
         """The arrays in which transfers of products are looked up (`alike_kernels`)."""
         groups, dims, moves = len(self.tiers), len(self.dims), len(self.moves)
         tiles = groups**dims
+        pairs = 2 + (2 << 3 * (groups - 1))  # each loop of three dimensions leaves a rest
         if self.layer.windows or groups > alike_kernels.MOST_GROUPS:  # these have none
-            dims = tiles = 0
+            dims = tiles = pairs = 0
         return (
             np.zeros(dims * alike_kernels.NODES * alike_kernels.NODE_COLUMNS, np.int64),
             np.zeros((dims, groups + 1), np.int64),
             np.zeros((moves, dims * alike_kernels.NODES), np.int64),
             np.zeros((moves, tiles * alike_kernels.ENTRY), np.int64),
-            np.zeros((moves, 8), np.int64),
+            np.zeros((moves, alike_kernels.FACTS), np.int64),
             np.zeros((moves, 2 * kernels.SUM_ROWS)),
             np.zeros(alike_kernels.NODES, np.int64),
-            np.zeros(kernels.SUM_ROWS * kernels.SUM_COLUMNS, np.int64),
+            np.zeros((moves, pair_kernels.PARTS, pairs * pair_kernels.PAIR), np.int64),
+            np.zeros((moves, pair_kernels.PARTS, pair_kernels.HEADS), np.int64),
         )
 
     def rates(self, plan: tuple[Any, ...]) -> tuple[Any, Any, Any]:

@@ -4,14 +4,16 @@ What a transfer into a tier moves, and when, depends on the loops outside the ti
 Where there is one tile it depends too on which loops inside use all of it again: those that do not
 index it, up to the first that does. Loops of an operand that index it may have one iteration in a
 short block, so that in each group of loops it counts which of them stand ahead of the one that does
-not. A *slot* holds the sums: 0 with two tiles, else 1 + the sets ahead, two bits a group. Slots are
-filled where their number is that of the last column, which is raised to forget all.
+not. A *slot* holds the sums: 0 with two tiles, else 1 + the sets ahead, two bits a group. Two tiles
+of the first tier have a slot for each order of the outermost loops, behind the others. Slots are
+filled where their number is that of the last column, which is raised to forget all, as are, of
+pairs of visits, the numbers of the orders outside a tier's own group, and of the nest.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
 
 from ..datatypes.base.inner_kernels import inlined, inner
-from .alike_kernels import transfer_cost
+from .alike_kernels import ALWAYS, EVEN
 from .cost_kernels import (
     BUSY,
     EXCESS,
@@ -26,24 +28,25 @@ from .cost_kernels import (
     add_to_ports,
     move_cost,
 )
+from .pair_kernels import LONE, OUTSIDE, OWN, STAMP, find_edge, follow, weigh
 from .scratch_kernels import (
     ARRAY_PORTS,
     BOOK,
     FILLED,
     KEPT,
     LOOPS,
+    NEST,
     PORT_SUMS,
     SLOT_PJ,
     SLOT_PORTS,
     SLOT_SUMS,
     STACK,
-    TILES,
-    TWO_TILES,
     WORK,
 )
 from .tuple_kernels import ENDS_OF, MOVES
 
 SLOT_BITS = 2  # of a group of loops
+EDGED, ORDERED, NEST_OF, NOW = 4, 3, 2, 1  # columns of what is filled, from the end; EDGED: edges
 
 
 @inner
@@ -64,22 +67,9 @@ def note_ports(t, sums, plan, at_ports):
 
 
 @inlined
-def start_slots(outer, plan, scratch):
-    """Forget all sums but those of two tiles of the first tier, counted by order before."""
-    parts, parts_pj, at_ports, filled = (
-        scratch[SLOT_SUMS],
-        scratch[SLOT_PJ],
-        scratch[SLOT_PORTS],
-        scratch[FILLED],
-    )
-    sums_of, pj_of = scratch[TWO_TILES]
-    forget_below(0, plan, filled)
-    for t in range(plan[MOVES].shape[0]):
-        if plan[MOVES][t, TIER] == 1 and scratch[TILES].shape[0] > 1:
-            copy_sums(sums_of[outer, t], parts[t, 0])
-            note_ports(t, parts[t, 0], plan, at_ports[t, 0])
-            parts_pj[t, 0] = pj_of[outer, t]
-            filled[t, 0] = filled[t, filled.shape[1] - 1]
+def two_slot(t, outer, plan, filled):
+    """Return the slot of a transfer with two tiles, in an order of the outermost loops."""
+    return filled.shape[1] - EDGED + outer if plan[MOVES][t, TIER] == 1 else 0
 
 
 @inlined
@@ -87,7 +77,16 @@ def forget_below(group, plan, filled):
     """Forget the sums that depend on the order of a group of loops: of transfers further in."""
     for t in range(filled.shape[0]):
         if plan[MOVES][t, TIER] > group:
-            filled[t, filled.shape[1] - 1] += 1
+            filled[t, filled.shape[1] - NOW] += 1
+        if plan[MOVES][t, TIER] > group + 1:
+            filled[t, filled.shape[1] - ORDERED] += 1
+
+
+@inlined
+def forget_nest(filled):
+    """Forget the pairs of visits of a nest of tiles."""
+    for t in range(filled.shape[0]):
+        filled[t, filled.shape[1] - NEST_OF] += 1
 
 
 @inlined
@@ -115,29 +114,72 @@ def slot_of(t, plan, orders, which, live):
 
 
 @inlined
-def fill_slot(t, slot, two, nest, cut, plan, scratch):
+def fill_slot(t, slot, two, outer, nest, cut, orders, plan, scratch):
     """Count a transfer in a slot, if it is not yet: its sums, energy, and clocks of the ports.
 
     ``two``: whether there are two tiles; ``cut``: loops outside the tier.
     """
     parts, parts_pj, filled = scratch[SLOT_SUMS], scratch[SLOT_PJ], scratch[FILLED]
-    if filled[t, slot] == filled[t, filled.shape[1] - 1]:
+    end = filled.shape[1]
+    now = filled[t, end - NOW]
+    if slot >= end - EDGED or filled[t, slot] == now:
         return
     if scratch[BOOK][0].size:
-        loops = scratch[LOOPS][0], scratch[LOOPS][2]
-        parts_pj[t, slot] = transfer_cost(
-            t, nest[2], two, loops, scratch[BOOK], scratch[STACK], parts[t, slot]
-        )
+        loops, found = (scratch[LOOPS][0], scratch[LOOPS][2]), (-1, OWN + outer, OWN + outer)
+        if plan[MOVES][t, TIER] > 1:
+            found = _find_pairs(t, two, cut, loops, orders, plan, scratch)
+        parts_pj[t, slot] = weigh(t, found, two, cut, nest[2], loops, scratch[BOOK], parts[t, slot])
     else:
         parts_pj[t, slot] = move_cost(
             t, cut, two, nest, plan, scratch[WORK], scratch[STACK], parts[t, slot]
         )
     note_ports(t, parts[t, slot], plan, scratch[SLOT_PORTS][t, slot])
-    filled[t, slot] = filled[t, filled.shape[1] - 1]
+    filled[t, slot] = now
+
+
+@inlined
+def _outside(t, two, order, live, now, plan, book):
+    """Return the part of pairs outside a tier's own group of loops, with an order of that.
+
+    Orders are alike in which the loop that does not index the tile turns inside all visits, or in
+    none; and with one tile, if no block of that is a short step.
+    """
+    op, facts, heads = plan[MOVES][t, OP], book[4], book[8]
+    if not two and facts[t, EVEN]:
+        for part in range(OUTSIDE, OWN):
+            if heads[t, part, STAMP] == now:
+                return part
+    turned = 0
+    for i in range(order.size - 1, -1, -1):
+        if order[i] == op:
+            break
+        turned |= 1 << order[i]
+    if turned & facts[t, ALWAYS]:
+        return OUTSIDE
+    return OUTSIDE + _ahead(op, order, live)
+
+
+@inlined
+def _find_pairs(t, two, cut, loops, orders, plan, scratch):
+    """Find the pairs of visits of a transfer further in, if they are not yet; return the parts."""
+    book, filled, (which, live, _, _) = scratch[BOOK], scratch[FILLED], scratch[NEST]
+    heads, end, group = book[8], filled.shape[1], plan[MOVES][t, TIER] - 1
+    own, now = OWN + which[group], filled[t, end - ORDERED]
+    outside = _outside(t, two, orders[which[group]], live[group], now, plan, book)
+    if heads[t, own, STAMP] != filled[t, end - NEST_OF]:
+        follow(t, own, group, group + 1, cut, loops, book, scratch[STACK])
+        heads[t, own, STAMP] = filled[t, end - NEST_OF]
+    if heads[t, outside, STAMP] != now:
+        follow(t, outside, 0, group, cut, loops, book, scratch[STACK])
+        heads[t, outside, STAMP] = now
+    if filled[t, end - EDGED] != filled[t, end - NOW]:
+        find_edge(t, LONE, cut, loops, book)
+        filled[t, end - EDGED] = filled[t, end - NOW]
+    return outside, own, LONE
 
 
 @inner
-def least_of_orders(nest, cuts, plan, scratch):
+def least_of_orders(outer, nest, cuts, orders, plan, scratch):
     """Add up the transfers between memories as if all had two tiles; return their energy.
 
     ``nest``: loops outside the last tier, on which energy and clocks at ports depend alone. Of the
@@ -151,22 +193,24 @@ def least_of_orders(nest, cuts, plan, scratch):
         tier = plan[MOVES][t, TIER]
         if tier == cuts.size - 1:
             continue
-        fill_slot(t, 0, True, nest, cuts[tier], plan, scratch)
+        slot = two_slot(t, outer, plan, scratch[FILLED])
+        fill_slot(t, slot, True, outer, nest, cuts[tier], orders, plan, scratch)
         for row in range(SUM_ROWS):
-            port, sums = plan[ENDS_OF][t, row // 2, row % 2, PORT], scratch[SLOT_SUMS][t, 0]
+            port, sums = plan[ENDS_OF][t, row // 2, row % 2, PORT], scratch[SLOT_SUMS][t, slot]
             if port >= 0 and sums[row, BUSY] > 0:
                 ports[port, BUSY] += sums[row, BUSY]
                 ports[port, WITHIN] += sums[row, EXCESS] + sums[row, WITHIN]
-        energy += scratch[SLOT_PJ][t, 0]
+        energy += scratch[SLOT_PJ][t, slot]
     return energy
 
 
 @inlined
-def add_up(mask, single, nest, cuts, plan, scratch):
+def add_up(mask, slots, outer, nest, cuts, orders, plan, scratch):
     """Add up the transfers of a nest with a set of doubled places; return their energy.
 
-    ``single`` (T,): slots of the transfers with one tile.
+    ``slots`` (T,) gets the slot of each transfer between memories.
     """
+    which, live, _, _ = scratch[NEST]
     base, ports, at_ports = scratch[ARRAY_PORTS], scratch[PORT_SUMS], scratch[SLOT_PORTS]
     for p in range(ports.shape[0]):
         for column in range(PORT_COLUMNS):
@@ -177,8 +221,11 @@ def add_up(mask, single, nest, cuts, plan, scratch):
         if tier == cuts.size - 1:
             continue
         two = mask >> plan[MOVES][t, PLACE] & 1
-        slot = 0 if two else single[t]
-        fill_slot(t, slot, two == 1, nest, cuts[tier], plan, scratch)
+        slot = two_slot(t, outer, plan, scratch[FILLED])
+        if not two:
+            slot = slot_of(t, plan, orders, which, live)
+        slots[t] = slot
+        fill_slot(t, slot, two == 1, outer, nest, cuts[tier], orders, plan, scratch)
         for p in range(ports.shape[0]):
             if at_ports[t, slot, p, BUSY]:
                 for column in range(LATE):
@@ -189,15 +236,12 @@ def add_up(mask, single, nest, cuts, plan, scratch):
 
 
 @inner
-def note_counts(mask, single, edge, store, groups, plan, scratch):
+def note_counts(slots, edge, store, scratch):
     """Note the counts of the mapping that was kept last: those of transfers, ports and edges."""
     ports, parts = scratch[PORT_SUMS], scratch[SLOT_SUMS]
     transfers, at_ports, edges = scratch[KEPT]
     for t in range(parts.shape[0]):
-        slot = 0
-        if plan[MOVES][t, TIER] < groups and not mask >> plan[MOVES][t, PLACE] & 1:
-            slot = single[t]
-        copy_sums(parts[t, slot], transfers[t])
+        copy_sums(parts[t, slots[t]], transfers[t])
     for p in range(ports.shape[0]):
         for column in range(PORT_COLUMNS):
             at_ports[p, column] = ports[p, column]

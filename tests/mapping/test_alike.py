@@ -4,12 +4,30 @@ import numpy as np
 import pytest
 
 from bitlathe.arch import load_arch
-from bitlathe.mapping import alike_kernels, cost_kernels, nest_kernels
+from bitlathe.mapping import (
+    alike_kernels,
+    cost_kernels,
+    nest_kernels,
+    pair_kernels,
+    shared_kernels,
+)
 from bitlathe.mapping.frame import ORDERS
 from bitlathe.mapping.nest import Loops
 from bitlathe.mapping.packed import Packed
-from bitlathe.mapping.scratch_kernels import BOOK, LOOPS, NO_WINDOW, STACK, TILES, WORK
+from bitlathe.mapping.scratch_kernels import (
+    BOOK,
+    FILLED,
+    LOOPS,
+    NEST,
+    NO_WINDOW,
+    SLOT_PJ,
+    SLOT_SUMS,
+    STACK,
+    TILES,
+    WORK,
+)
 from bitlathe.mapping.space import storages, ways_of
+from bitlathe.mapping.tuple_kernels import ENDS_OF, KINDS, SIZES
 from bitlathe.mapping.unrolled import Unrolled
 from bitlathe.sim.map_layer import product_on
 
@@ -48,24 +66,73 @@ def test_looked_up_as_followed(name: str) -> None:
         cuts, plan, scratch = random_nest(rng, unrolled), unrolled.plan, unrolled.packed.scratch
         (dims, tiles, groups), book, stack = scratch[LOOPS], scratch[BOOK], scratch[STACK]
         many, last = cuts[-1], len(cuts) - 1
+        ports = (plan[ENDS_OF][..., cost_kernels.PORT] >= 0).reshape(len(plan[0]), -1)
         alike_kernels.prepare(0, 1, scratch[TILES], book, plan)
         alike_kernels.prepare(1, last, scratch[TILES], book, plan)
         for t, move in enumerate(plan[0].tolist()):
             tier = move[cost_kernels.TIER]
             if tier == last:
                 continue
+            loops, edge = (dims, groups), pair_kernels.LONE
+            pair_kernels.follow(t, 0, 0, tier - 1, cuts[tier], loops, book, stack)
+            pair_kernels.follow(t, 5, tier - 1, tier, cuts[tier], loops, book, stack)
+            pair_kernels.find_edge(t, edge, cuts[tier], loops, book)
             for doubled in (False, True):
-                found, right = np.full((2, *scratch[NO_WINDOW].shape), 7)
-                pj = alike_kernels.transfer_cost(
-                    t, many, doubled, (dims, groups), book, stack, found
-                )
+                found, right = np.zeros((2, *scratch[NO_WINDOW].shape), np.int64)
+                args = doubled, cuts[tier], many, loops, book, found
+                pj = pair_kernels.weigh(t, (0, 5, edge), *args)
                 nest = dims, tiles, many
                 assert pj == cost_kernels.move_cost(
                     t, cuts[tier], doubled, nest, plan, scratch[WORK], stack, right
                 )
+                right[~ports[t], cost_kernels.WINDOWS] = 0
                 np.testing.assert_array_equal(found, right)
                 seen += 1
-            alike_kernels.edge_clocks_of(t, (dims, groups), book, found)
+            pair_kernels.edge_clocks_of(t, edge, book, found)
             cost_kernels.without_window(t, cuts[tier], nest, plan, scratch[WORK], right)
             busy = cost_kernels.BUSY
             np.testing.assert_array_equal(found[:, busy], right[:, busy])
+
+
+@pytest.mark.parametrize("name", ["bitmod", "int8-three-level", "eyeriss-like"])
+def test_counted_once_for_orders_that_are_alike(name: str) -> None:
+    """Slots as the search fills them, order by order, against loops that are followed anew."""
+    rng, seen = np.random.default_rng(7), 0
+    while seen < 150:
+        unrolled = random_unrolled(rng, name)
+        if not all(len(each) for each in unrolled.chain_lists):
+            continue
+        random_nest(rng, unrolled)
+        plan, scratch, members = unrolled.plan, unrolled.packed.scratch, unrolled.space[-1]
+        tile, loops, (which, live, _, _) = scratch[TILES], scratch[LOOPS], scratch[NEST]
+        filled, groups = scratch[FILLED], len(tile)
+        alike_kernels.prepare(0, 1, tile, scratch[BOOK], plan)
+        alike_kernels.prepare(1, groups, tile, scratch[BOOK], plan)
+        for g in range(groups):
+            live[g] = nest_kernels._live(g, tile, plan[SIZES], plan[KINDS])
+        shared_kernels.forget_nest(filled)
+        for first in (0, *rng.integers(groups, size=12)):  # orders change from there inwards
+            cuts = [0]
+            for g in range(first, groups):
+                which[g] = rng.integers(len(ORDERS))
+                shared_kernels.forget_below(g, plan, filled)
+            for g in range(groups):
+                at = nest_kernels._append(g, 3, members, tile, plan[SIZES], loops, cuts[-1])
+                order = ORDERS[which[g]]
+                cuts.append(nest_kernels._order(g, order, members, tile, plan[SIZES], loops, at))
+            nest, right = (loops[0], loops[1], cuts[-1]), scratch[NO_WINDOW]
+            for t, move in enumerate(plan[0].tolist()):
+                tier = move[cost_kernels.TIER]
+                if not 1 < tier < groups:
+                    continue
+                for two in (False, True):
+                    slot = 0 if two else shared_kernels.slot_of(t, plan, ORDERS, which, live)
+                    args = nest, cuts[tier], ORDERS, plan, scratch
+                    shared_kernels.fill_slot(t, slot, two, 0, *args)
+                    pj = cost_kernels.move_cost(
+                        t, cuts[tier], two, nest, plan, scratch[WORK], scratch[STACK], right
+                    )
+                    assert scratch[SLOT_PJ][t, slot] == pj
+                    ports = (plan[ENDS_OF][t, :, :, cost_kernels.PORT] >= 0).ravel()
+                    np.testing.assert_array_equal(scratch[SLOT_SUMS][t, slot][ports], right[ports])
+                    seen += 1
