@@ -187,7 +187,8 @@ def count_outer(space, plan, scratch):
                 part = OWN + order
                 follow(t, part, 0, 1, nest[2], steady, book, stack)
                 find_edge(t, part, nest[2], steady, book)
-                pj = weigh(t, (-1, part, part), True, nest[2], nest[2], steady, book, found)
+                parts = -1, part, part
+                pj = weigh(t, parts, True, False, found, nest[2], nest[2], steady, book, found)
                 edge_clocks_of(t, part, book, spared)
             else:
                 pj = move_cost(t, nest[2], True, nest, plan, work, stack, found)

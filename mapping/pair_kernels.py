@@ -344,7 +344,7 @@ def _wait(kind, many, window, tile, rows, entries, sums):
 
 
 @inlined
-def weigh(t, parts, two, cut, loop_count, loops, book, sums):  # noqa: PLR0912, PLR0915
+def weigh(t, parts, two, known, like, cut, loop_count, loops, book, sums):  # noqa: PLR0912, PLR0915
     """Write what one operand moves between a parent and a child, by kind and end.
 
     Parameters
@@ -355,6 +355,10 @@ def weigh(t, parts, two, cut, loop_count, loops, book, sums):  # noqa: PLR0912, 
         Where `follow` left pairs, -1 where it left none, twice; where `find_edge` left an edge.
     two : bool
         Whether the child has two tiles of the operand. Loops inside the child do not matter then.
+    known : bool
+        Whether ``like`` has what visits take already.
+    like : (SUM_ROWS, SUM_COLUMNS) int64 array
+        Sums of the same nest with another number of tiles, or other loops inside.
     cut, loop_count : int
         Loops outside the child; how many the whole nest has.
     loops, book : tuple
@@ -372,9 +376,12 @@ def weigh(t, parts, two, cut, loop_count, loops, book, sums):  # noqa: PLR0912, 
     for row in range(SUM_ROWS):
         if rows >> row & 1:
             for column in range(SUM_COLUMNS):
-                sums[row, column] = 0
-    known, passed, edge = -1, 0, FIRST if up else LAST
-    _visit(FINISHED if up else FETCH, 1, heads[t, parts[2], EDGE], rows, entries, sums)
+                sums[row, column] = like[row, column] if known else 0
+            sums[row, EXCESS] = sums[row, WITHIN] = sums[row, LATE] = 0
+    at_state, passed, edge = -1, 0, FIRST if up else LAST
+    if not known:
+        tile = heads[t, parts[2], EDGE] & LOW
+        _visit(FINISHED if up else FETCH, 1, tile, rows, entries, sums)
     for number in range(3):
         part, lone = parts[number], number == 2
         if part < 0:
@@ -387,22 +394,25 @@ def weigh(t, parts, two, cut, loop_count, loops, book, sums):  # noqa: PLR0912, 
             passes = pairs[place + WINDOW]
             if not two:
                 inside = pairs[place + INSIDE]
-                if inside != known:
-                    known = inside
-                    passed = _pass_steps(cut, loop_count, edge, relevant, dims, known, loops, nodes)
+                if inside != at_state:
+                    at_state = inside
+                    passed = _pass_steps(
+                        cut, loop_count, edge, relevant, dims, inside, loops, nodes
+                    )
                 passes = passed
-            window, following = passes * step, pairs[place + NEXT_TILE]
+            window, following = passes * step, pairs[place + NEXT_TILE] & LOW
             many = pairs[place + PAIRS]
             windows += window * many
             if not up:
-                _visit(FETCH, many, following, rows, entries, sums)
+                if not known:
+                    _visit(FETCH, many, following, rows, entries, sums)
                 slowest = _wait(FETCH, many, window, following, rows, entries, sums)
                 if latency:
                     late = max(0, slowest + latency - window)
                     sums[0, LATE] += late * many * (1 if two else 2)
                 continue
-            tile, done, undone = pairs[place + LEFT], pairs[place + DONE], pairs[place + UNDONE]
-            again = pairs[place + AGAIN]
+            tile, done = pairs[place + LEFT] & LOW, pairs[place + DONE]
+            undone, again = pairs[place + UNDONE], pairs[place + AGAIN]
             if lone and passes != pairs[place + WINDOW]:
                 done = undone = 0
             if done:
@@ -414,24 +424,24 @@ def weigh(t, parts, two, cut, loop_count, loops, book, sums):  # noqa: PLR0912, 
                 slowest = _wait(READBACK, again, both, following, rows, entries, sums)
                 if latency:
                     sums[2 * READBACK, LATE] += max(0, slowest + latency - both) * again
-            if not lone:
+            if not lone and not known:
                 _visit(FINISHED, done, tile, rows, entries, sums)
                 if undone or again:
                     _visit(PARTIAL, undone, tile, rows, entries, sums)
                     _visit(READBACK, again, following, rows, entries, sums)
     if two:
         windows = _steps(0, dims, nodes) * step
-    return _energy_of(t, windows, book, sums)
+    return _energy_of(t, windows, known, book, sums)
 
 
 @inlined
-def _energy_of(t, windows, book, sums):
+def _energy_of(t, windows, known, book, sums):
     """Write the windows, and clocks for units of the pace; return the energy of all visits."""
     facts, pj, energy = book[4], book[5], 0.0
     for row in range(SUM_ROWS):
         if facts[t, ROWS] >> row & 1:
             sums[row, WINDOWS] = windows
-            if facts[t, UNITS_OF] > 1:
+            if facts[t, UNITS_OF] > 1 and not known:
                 sums[row, BUSY] //= facts[t, UNITS_OF]
             energy += pj[t, 2 * row] * sums[row, ACCESSES]
             energy += pj[t, 2 * row + 1] * sums[row, ELEMENTS]

@@ -128,7 +128,12 @@ def fill_slot(t, slot, two, outer, nest, cut, orders, plan, scratch):
         loops, found = (scratch[LOOPS][0], scratch[LOOPS][2]), (-1, OWN + outer, OWN + outer)
         if plan[MOVES][t, TIER] > 1:
             found = _find_pairs(t, two, cut, loops, orders, plan, scratch)
-        parts_pj[t, slot] = weigh(t, found, two, cut, nest[2], loops, scratch[BOOK], parts[t, slot])
+        like = two_slot(t, outer, plan, filled)
+        known = slot != like and (like >= end - EDGED or filled[t, like] == now)
+        parts_pj[t, slot] = weigh(
+            t, found, two, known, parts[t, like], cut, nest[2], loops, scratch[BOOK],
+            parts[t, slot],
+        )  # fmt: skip
     else:
         parts_pj[t, slot] = move_cost(
             t, cut, two, nest, plan, scratch[WORK], scratch[STACK], parts[t, slot]

@@ -79,7 +79,7 @@ def test_looked_up_as_followed(name: str) -> None:
             pair_kernels.find_edge(t, edge, cuts[tier], loops, book)
             for doubled in (False, True):
                 found, right = np.zeros((2, *scratch[NO_WINDOW].shape), np.int64)
-                args = doubled, cuts[tier], many, loops, book, found
+                args = doubled, False, found, cuts[tier], many, loops, book, found
                 pj = pair_kernels.weigh(t, (0, 5, edge), *args)
                 nest = dims, tiles, many
                 assert pj == cost_kernels.move_cost(
