@@ -27,14 +27,14 @@ def _group(
     # operands (..., K) of the sums that there are; K runs over rows, lanes and what they add
     inner = mac.lanes * (together if shape.joined else 1)
     counts = (1, 1) if shape.joined else (weight.parts, activation.parts)
-    acts = _whole(activation.digits * bits, (counts[1], rows * inner), rng)
+    acts = whole(activation.digits * bits, (counts[1], rows * inner), rng)
     narrow = activation.digits * bits, weight.digits * bits
     fields: dict[str, Int64Array] = {
         "weight_mode": np.full(rows, weight_mode),
         "activation_mode": np.full(rows, activation_mode),
     }  # fmt: skip
-    weights = _whole(narrow[1], (counts[0], rows * inner), rng)
-    codes, partners = _codes(pe, (counts[0], rows * inner), rng)
+    weights = whole(narrow[1], (counts[0], rows * inner), rng)
+    codes, partners = codes_and_partners(pe, (counts[0], rows * inner), rng)
     if not coded:
         sums = split_mac_dot(acts, weights[:, None], *narrow, mac)
     elif isinstance(pe, OlivePE):
@@ -49,12 +49,12 @@ def _group(
         ("weights", weights, narrow[1], shape.ports[0]),
     ):
         cut_up = digits(values, wide, bits) & ((1 << bits) - 1)
-        fields[name] = _laid(cut_up, (rows, mac.lanes, ports), bits, rng)
+        fields[name] = laid(cut_up, (rows, mac.lanes, ports), bits, rng)
     if shape.coded is not None:
-        places, code_bits = (rows, mac.lanes, shape.codes), _code_bits(pe)
+        places, wide = (rows, mac.lanes, shape.codes), code_bits(pe)
         for name, each in (("codes", codes), ("partners", partners)):
-            free = rng.integers(0, 1 << code_bits, (rows, mac.lanes * shape.codes))
-            fields[name] = _laid(each[..., None], places, code_bits, rng) if coded else free
+            free = rng.integers(0, 1 << wide, (rows, mac.lanes * shape.codes))
+            fields[name] = laid(each[..., None], places, wide, rng) if coded else free
     if shape.joined:
         return fields, sums.reshape(1)
     out = np.zeros((w, a), np.int64)
@@ -63,19 +63,35 @@ def _group(
     return fields, out.reshape(-1)
 
 
-def _code_bits(pe: SplitPE) -> int:
+def code_bits(pe: SplitPE) -> int:
+    """Return the bits of a code."""
     return flint_bits(pe) if isinstance(pe, AntPE) else 4
 
 
-def _whole(bits: int, shape: tuple[int, int], rng: np.random.Generator) -> Int64Array:
+def whole(bits: int, shape: tuple[int, int], rng: np.random.Generator) -> Int64Array:
+    """Return signed integers of so many bits.
+
+    Parameters
+    ----------
+    bits : int
+    shape : (int, int)
+    rng : numpy.random.Generator
+    """
     half = 1 << (bits - 1)
     return integers(np.arange(-half, half), shape[0] * shape[1], rng).reshape(shape)
 
 
-def _codes(
+def codes_and_partners(
     pe: SplitPE, shape: tuple[int, int], rng: np.random.Generator
 ) -> tuple[Int64Array, Int64Array]:
-    """Return (n, K) codes, pairs along K, and the partner of each."""
+    """Return (n, K) codes, pairs along K, and the partner of each.
+
+    Parameters
+    ----------
+    pe : AntPE or OlivePE
+    shape : (int, int)
+    rng : numpy.random.Generator
+    """
     if isinstance(pe, AntPE):
         codes = rng.integers(0, 1 << flint_bits(pe), shape)
         return codes, codes
@@ -85,12 +101,20 @@ def _codes(
     return codes, partners[:, : shape[1]]
 
 
-def _laid(
+def laid(
     operands: Int64Array, places: tuple[int, int, int], bits: int, rng: np.random.Generator
 ) -> Int64Array:
     """Lay (parts, K, digits) operands into the fields of a port: rows, lanes, fields of a lane.
 
     What a mode leaves free holds anything.
+
+    Parameters
+    ----------
+    operands : (parts, K, digits) ndarray of int64
+    places : (rows, lanes, fields)
+    bits : int
+        Of a field.
+    rng : numpy.random.Generator
     """
     rows, lanes, _ = places
     out = rng.integers(0, 1 << bits, places)

@@ -14,7 +14,8 @@ from .array_top import WORDS, array_inputs, array_top
 from .decoded import decoder_of
 from .expected import Case
 from .rows import Events, Int64Array
-from .systolic import Mac, Side, check_sides, checked, loads, operands, side
+from .split import splits
+from .systolic import Mac, Side, check_sides, checked, lanes_of, loads, operands, side
 from .verilog import (
     Design,
     Event,
@@ -34,9 +35,19 @@ def _checked(pe: PEKind) -> IntMacPE | AntPE | OlivePE:
     Raises
     ------
     BitlatheError
-        As `systolic.checked`, and for floating point.
+        As `systolic.checked`, and for floating point, several lanes, and multipliers that split.
     """
     mac = checked(pe)
+    if lanes_of(mac) != 1:
+        raise BitlatheError(
+            f"pe.lanes is {lanes_of(mac)}: PEs of the generated weight stationary array make one "
+            "product a clock; use lanes: 1, or array.dataflow: os"
+        )
+    if splits(mac):
+        raise BitlatheError(
+            "pe.split_bits: no weight stationary array is generated of multipliers that split; use "
+            "array.dataflow: os, or leave the key out for an array of whole ones"
+        )
     if isinstance(mac, FpMacPE):
         raise BitlatheError(
             "pe.kind: no weight stationary array is generated of 'fp_mac' PEs, only an output "

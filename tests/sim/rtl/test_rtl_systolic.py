@@ -1,5 +1,7 @@
 """Generated systolic arrays with control and buffers: results and clocks of the array's rung."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,8 @@ from rtl_cases import needs_cxxrtl, needs_iverilog
 
 NARROW = IntMacPE(accumulator_bits=17, overflow="wrap", weight_bits=4)
 SMALL = IntMacPE(activation_bits=4, weight_bits=3, accumulator_bits=9)
+FP4 = FpMacPE(activation="fp4_e2m1", weight="fp4_e2m1", lanes=4)
+APART = IntMacPE(split_bits=4, split_over="axes")
 ARRAYS = {
     "3 x 2 integer": (IntMacPE(), (3, 2), "os"),
     "7 x 1 integer into 17, wrapping": (NARROW, (7, 1), "os"),
@@ -20,6 +24,13 @@ ARRAYS = {
     "2 x 2 fp16 x int8 into fp16": (FpMacPE(weight="int8", accumulator="fp16"), (2, 2), "os"),
     "2 x 3 ant": (AntPE(), (2, 3), "os"),
     "3 x 2 olive": (OlivePE(), (3, 2), "os"),
+    "2 x 3 integer, 3 lanes, into 17, wrapping": (replace(NARROW, lanes=3), (2, 3), "os"),
+    "2 x 1 fp4, 4 lanes into fp32": (FP4, (2, 1), "os"),
+    "2 x 3 ant, 4 lanes": (AntPE(mac=IntMacPE(lanes=4)), (2, 3), "os"),
+    "3 x 2 olive, 3 lanes": (OlivePE(mac=IntMacPE(lanes=3)), (3, 2), "os"),
+    "2 x 2 integer that splits for 2": (IntMacPE(split_bits=2), (2, 2), "os"),
+    "2 x 3 ant that splits for 4, sums apart": (AntPE(mac=APART), (2, 3), "os"),
+    "3 x 2 olive that splits for 4, sums apart": (OlivePE(mac=APART), (3, 2), "os"),
     "3 x 2 integer, weights stay": (IntMacPE(accumulator_bits=16), (3, 2), "ws"),
     "7 x 1 integer into 17, wrapping, weights stay": (NARROW, (7, 1), "ws"),
     "1 x 1 integer, weights stay": (SMALL, (1, 1), "ws"),
@@ -79,13 +90,13 @@ def test_a_wrong_weight_is_noticed(name: str) -> None:
 def test_arrays_that_cannot_be_made_are_refused() -> None:
     with pytest.raises(BitlatheError, match="no systolic array is generated of 'lut' PEs"):
         array_design(LutPE(), "", (2, 2))
-    with pytest.raises(BitlatheError, match=r"pe\.lanes is 4"):
-        systolic_design(IntMacPE(lanes=4), 2, 2)
+    with pytest.raises(BitlatheError, match=r"pe\.lanes is 4: .* or array\.dataflow: os"):
+        array_design(IntMacPE(lanes=4), "", (2, 2), "ws")
     with pytest.raises(BitlatheError, match=r"pe\.kind: .* weight stationary array .* 'fp_mac'"):
         array_design(FpMacPE(), "", (2, 2), "ws")
     with pytest.raises(BitlatheError, match=r"array\.dataflow 'is': .* simulation alone"):
         array_design(IntMacPE(), "", (2, 2), "is")
     with pytest.raises(BitlatheError, match="columns"):
         systolic_design(IntMacPE(), 8, 9)
-    with pytest.raises(BitlatheError, match=r"pe\.split_bits"):
-        systolic_design(IntMacPE(split_bits=4), 2, 2)
+    with pytest.raises(BitlatheError, match=r"pe\.split_bits: no weight stationary array"):
+        array_design(IntMacPE(split_bits=4), "", (2, 2), "ws")
