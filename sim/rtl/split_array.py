@@ -15,7 +15,7 @@ from .verilog import Port
 
 
 class SplitProduct(NamedTuple):
-    """Bits of words, (rows, words, bits) and (columns, words, bits); sums (rows, columns, places)."""
+    """Bits of words: (rows, words, bits), (columns, words, bits); sums: (rows, columns, places)."""
 
     left: Int64Array
     right: Int64Array
