@@ -100,7 +100,8 @@ def passed(counted: Counted, moves: list[Move], ends: list[Ends]) -> Passed:
     layer, chip = counted.layer, counted.chip
     keys = [(memory.name, i) for memory in chip.memories for i in range(len(memory.ports))]
     accesses, busy = {key: [0, 0] for key in keys}, dict.fromkeys(keys, 0)
-    energy, decoded = {memory.name: Fraction(0) for memory in chip.memories}, Fraction(0)
+    terms: dict[str, list[tuple[int, Fraction]]] = {memory.name: [] for memory in chip.memories}
+    decoded = Fraction(0)
     for move, at in zip(moves, ends, strict=True):
         extra = layer.bits(move.operand, partial=move.partial, code=False) - code_bits(layer, move)
         elements: dict[tuple[PortKey, bool], int] = {}
@@ -113,16 +114,25 @@ def passed(counted: Counted, moves: list[Move], ends: list[Ends]) -> Passed:
         for ((name, i), reads), many in elements.items():
             memory = chip.memory(name)
             if extra:
-                energy[name] += many * extra / memory.ports[i].width * _pj(memory.ports[i], reads)
-            decoded += many * memory.decoding_pj(move.operand, reads=reads)
-    for (name, i), both in accesses.items():
-        for reads, many in zip((True, False), both, strict=True):
-            if many:
-                energy[name] += many * _pj(chip.memory(name).ports[i], reads)
+                port = memory.ports[i]
+                terms[name].append((many, extra / port.width * _pj(port, reads)))
+            if memory.decode_pj:
+                decoded += many * memory.decoding_pj(move.operand, reads=reads)
+    for memory in chip.memories:
+        for i, port in enumerate(memory.ports):
+            read, written = accesses[memory.name, i]
+            terms[memory.name] += [(read, port.read_pj), (written, port.write_pj)]
+    energy = {name: _summed(some) for name, some in terms.items()}
     if decoded:
         energy[DECODERS] = decoded
     energy["array"] = array_pj(layer, chip, counted)
     return Passed(accesses=accesses, busy=busy, energy_pj=energy)
+
+
+def _summed(terms: list[tuple[int, Fraction]]) -> Fraction:
+    """Return the sum of some numbers, each so many times."""
+    scale = math.lcm(*(each.denominator for _, each in terms))
+    return Fraction(sum(n * x.numerator * (scale // x.denominator) for n, x in terms), scale)
 
 
 def total(counted: Counted, moves: list[Move]) -> Cost:

@@ -7,6 +7,7 @@ Each knows whether it is the first to its tile, and whether it is the last.
 
 import math
 from collections import Counter, defaultdict
+from copy import copy
 from functools import cache
 from itertools import product
 from math import prod
@@ -108,10 +109,17 @@ class Counted:
         )
         self.bottom, self.walk = cache(self._bottom), cache(self._walk)
         self.spread, self.pixels = cache(self._spread), cache(self._pixels)
+        self.chain = cache(self._chain)
         self.all_steps = self.steps(0, layer.sizes)
         self.step, self.parts = layer.step_cycles.as_integer_ratio()
 
-    def chain(self, operand: str) -> list[Place]:
+    def doubled(self, nest: Nest) -> "Counted":
+        """Return the same mapping with other doubled tiles; what loops alone decide is shared."""
+        found = copy(self)
+        found.nest, found.chain = nest, cache(found._chain)
+        return found
+
+    def _chain(self, operand: str) -> list[Place]:
         """Return where an operand is kept, outermost first."""
         found, outside = [], 0
         for level in self.nest.levels:

@@ -192,10 +192,10 @@ def nest(
     return Nest(levels=tuple(levels), spatial=way)
 
 
-def doublings(layer: Layer, chip: Chip, single: Nest) -> Iterator[frozenset[tuple[str, str]]]:
+def doublings(counted: Counted) -> Iterator[frozenset[tuple[str, str]]]:
     """Yield every largest set of doubled tiles of a mapping without; nothing if it does not fit."""
-    counted = Counted(layer, chip, single)
-    if not fits(counted):
+    chip, held = counted.chip, needs(counted)
+    if not room(chip, held, frozenset()):
         return
     free = [
         (memory.name, operand)
@@ -203,7 +203,6 @@ def doublings(layer: Layer, chip: Chip, single: Nest) -> Iterator[frozenset[tupl
         for operand in OPERANDS
         if memory.double_buffered and any(p.memory == memory for p in counted.chain(operand)[1:])
     ]
-    held = needs(counted)
     found: list[frozenset[tuple[str, str]]] = []
     for many in range(len(free), -1, -1):
         for some in _subsets(free, many):

@@ -13,7 +13,8 @@ from fractions import Fraction
 from itertools import pairwise, product
 
 from .bounds import Innermost, Pair, Side, Unrolled, least
-from .cost import Cost, cost
+from .cost import total
+from .count import Counted
 from .record import KINDS, Loop, Nest
 from .space import doublings, loops_between, nest
 
@@ -71,14 +72,10 @@ class Part:
                 yield pair.of(objective), None
         if all(hopeless.values()):
             return
-        for mapping in self._nests(hopeless):
-            yield self.cost(mapping).of(objective), mapping
+        for counted in self._counted(hopeless):
+            yield total(counted, counted.moves()).of(objective), counted.nest
 
-    def cost(self, mapping: Nest) -> Cost:
-        """Return what a mapping of the part costs."""
-        return cost(self.unrolled.layer, self.unrolled.chip, mapping)
-
-    def _nests(self, hopeless: dict[Innermost, bool]) -> Iterator[Nest]:
+    def _counted(self, hopeless: dict[Innermost, bool]) -> Iterator[Counted]:
         layer, groups = self.unrolled.layer, self.unrolled.groups
         tiles = [[side.chains[0][tier] for side in self.sides] for tier in range(len(groups) + 1)]
         between = [loops_between(layer, outer, inner) for outer, inner in pairwise(tiles)]
@@ -86,8 +83,9 @@ class Part:
             if all(hopeless.get(at, True) for at in self._innermost(orders)):
                 continue
             parts = self.unrolled.way, self.unrolled.storage, groups, orders
-            for two in doublings(layer, self.unrolled.chip, nest(*parts, frozenset())):
-                yield nest(*parts, two)
+            single = Counted(layer, self.unrolled.chip, nest(*parts, frozenset()))
+            for two in doublings(single):
+                yield single.doubled(nest(*parts, two))
 
     def _innermost(self, orders: tuple[tuple[Loop, ...], ...]) -> list[Innermost]:
         """Return the floors that hold for loops in some order: with none, those of any loop."""
