@@ -124,4 +124,7 @@ if not TYPE_CHECKING:  # a type checker would take every misspelled name for one
 
 
 def __dir__() -> list[str]:
-    return sorted(["__version__", *_HOME, *_ROOMS])
+    from importlib.util import find_spec
+
+    lacking = set() if find_spec("torch") else {"fake_quantize"}  # help() reads all that is listed
+    return sorted(["__version__", *set(_HOME) - lacking, *_ROOMS])
