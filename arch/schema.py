@@ -440,6 +440,30 @@ class Arch(Record):
         """The vector unit; None where the chip gives none, or one without lanes."""
         return self.vector if self.vector is not None and self.vector.lanes else None
 
+    def scales_inputs(self, weight: Operand) -> bool:
+        """Return whether the vector unit multiplies inputs by the scales of single columns.
+
+        Where a scale belongs to an input over all outputs that the array takes at once, floating
+        inputs take it, and no product needs a scale of its own. A decoder scales weights itself.
+
+        Parameters
+        ----------
+        weight : Operand
+            Of a linear layer.
+        """
+        execution, scheme = self.execution, weight.scheme
+        return (
+            weight.scales_columns
+            and scheme is not None
+            and scheme.granularity.rows % self.array.rows == 0
+            and self.vector_unit is not None
+            and self.pe.decoder is None
+            and self.array.kind == "tile"
+            and self.pe.kind in ("bit_serial", "fp_mac")
+            and self.pe.record.ports["activation"] in ("fp32", "fp16", "bf16")
+            and not (execution.keep_outputs or execution.overlap_layers)
+        )
+
     def fill_cycles(self, additions: int) -> int:
         """Return the clocks in which a column's PEs make so many additions, each one a clock."""
         return ceil_div(additions, self.array.rows)

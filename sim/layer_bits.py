@@ -100,7 +100,8 @@ class LayerBits:
         stored, code = output
         # then no sum is scaled: queries take the scales of keys' channels, mixes those of tokens
         cached = gemm.stationary == "kv_cache" and formats.weight.scales_columns
-        before = cached or pe.takes_scales_first(formats.weight)
+        linear = gemm.kind == "linear" and arch.scales_inputs(formats.weight)
+        before = cached or linear or pe.takes_scales_first(formats.weight)
         return cls(
             weight=bits,
             input=bits_of("input"),

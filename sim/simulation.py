@@ -18,7 +18,7 @@ from ..workloads.products import Products
 from ..workloads.sizes import COUNTER_LIMIT
 from ..workloads.transformer import Staged
 from ..workloads.vector_step import VectorStep
-from .beside import beside_steps
+from .beside import beside_steps, column_scale_steps
 from .chip import Chip
 from .fused.choose import with_fusion
 from .fused.conv_chains import conv_groups
@@ -240,7 +240,10 @@ class _Asked:
     ) -> "_Asked":
         keeps, nests = chip.arch.execution.keep_outputs, mapper in NEST_MAPPERS
         in_order = (keeps and not nests) or rung.overlaps(chip)
-        extra = beside_steps(chip.arch.beside, gemms)
+        extra = (
+            *beside_steps(chip.arch.beside, gemms),
+            *column_scale_steps(chip.arch, gemms),
+        )
         return cls(
             chip=chip,
             rung=rung,

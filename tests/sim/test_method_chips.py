@@ -1,6 +1,8 @@
 """Chips that run the methods: arithmetic of their PEs, operators they are priced in, scales."""
 
+import re
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,16 @@ from bitlathe.arch import load_arch
 from bitlathe.arch.beside import Beside
 from bitlathe.arch.operators import Operators
 from bitlathe.datatypes.base.errors import BitlatheError
+from bitlathe.datatypes.methods.beside import beside_of
+from bitlathe.datatypes.methods.table import METHODS
+from bitlathe.datatypes.tensors.tensor import QuantizedTensor
 from bitlathe.sim import simulate
 from bitlathe.sim.beside import beside_steps
 from bitlathe.sim.chip import Chip
 from bitlathe.sim.map_layer import product_on
 from bitlathe.sim.pe.mac import fp_mac_dot, int_mac_dot
 from bitlathe.workloads.gemm import Gemm
+from bitlathe.workloads.lm.stored import stored_facts
 
 CHIPS = ("nvfp4", "mxfp4", "hif4", "fp8", "dgq", "shiftadd", "int8-outlier", "codebook",
          "shiftadd-columns")  # fmt: skip
@@ -169,6 +175,56 @@ def test_inputs_take_the_scales_of_columns() -> None:
     assert runs[1].cycles > runs[0].cycles  # where a look-up finds one weight
     with pytest.raises(BitlatheError, match=r"array\.rows: a divisor of 64"):
         load_arch("shiftadd-columns", {"formats.linear.weight": scheme, "array.rows": 24})
+
+
+@pytest.mark.parametrize("name", ["bitmod", "fp16"])
+@pytest.mark.parametrize("fidelity", ["analytic", "cycle"])
+def test_the_vector_unit_scales_inputs_of_columns_with_scales(name: str, fidelity: str) -> None:
+    """Of AdaDim's groups along outputs: 24 x 128 products a block of outputs, then whole chunks."""
+    layer = Gemm(name="up", m=24, n=160, k=128)
+    clocks = {}
+    for scheme, blocks in (("int3@channel", 0), ("int3@b64x1", 3), ("int3@input", 1)):
+        given = {"formats.linear.weight": {"scheme": scheme, "bits": 4}, "vector.lanes": 16}
+        chip = load_arch(name, given)
+        run = simulate(chip, [layer], fidelity=fidelity, mapper="whole-buffer")
+        assert chip.vector_lane is not None
+        work = 1.5 * 24 * 128 * blocks * chip.vector_lane.multiply_pj
+        assert run.energy_pj.get("vector", 0) == pytest.approx(work, rel=1e-9)
+        clocks[blocks] = run.cycles, run.energy_pj["pe"]
+    for blocks in (1, 3):
+        assert clocks[blocks] == (clocks[0][0] + 24 * 128 * blocks // 16, clocks[0][1])
+    weight = load_arch("codebook", {"formats.linear.weight": "int3@b48x1"}).formats.linear.weight
+    assert not load_arch("codebook").scales_inputs(weight)  # its decoders scale weights
+    assert load_arch("codebook", {"pe.decoder": None}).scales_inputs(weight)
+    assert not load_arch("fp16").scales_inputs(weight)  # 32 rows, of two blocks
+
+
+def test_the_page_says_what_each_method_takes_beside_its_scheme() -> None:
+    """Layers with an input far above the others, against the table's last column."""
+    page = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
+    table = page.partition("| method | beside its scheme | counted |")[2].partition("\n\n")[0]
+    cells = [[cell.strip() for cell in line.split("|")] for line in table.splitlines()[2:]]
+    told = {row[1].strip("`"): set(re.findall(r"`([a-z_.]+)`", row[3])) for row in cells}
+    random = np.random.default_rng(1)
+    x = random.normal(size=(48, 32)) @ random.normal(size=(32, 32)) / 6
+    x[:, 5] *= 40
+    w = random.standard_t(4, size=(8, 32)).astype(np.float32)
+    few: dict[str, dict[str, Any]] = {
+        "dgq": {"share": 0.1}, "llm_fp4": {"rounds": 1}, "vptq": {"entries": 8},
+        "jlcm": {"books": 2}, "lq_lora": {"rank": 2}, "zeroquant_fp": {"rank": 2},
+    }  # fmt: skip
+    found = {}
+    for method in METHODS:
+        layer = bl.calibrate(w, x, method, **few.get(method, {}))
+        beside = beside_of([layer]).items()
+        keys = {f"beside.{key}" for key, value in beside if value not in (0, "none")}
+        keys |= {"beside.divisors"} if layer.divisors is not None else set()
+        facts, weights = stored_facts(layer), layer.weights
+        keys |= {"pe.decoder"} if facts["scheme"] is None else set()
+        if isinstance(weights, QuantizedTensor) and weights.scheme.granularity.columns == 1:
+            keys.add("vector")
+        found[method] = keys
+    assert found == told
 
 
 # table of the decoders, and the clocks in which it is loaded: 8 x 4 blocks of outputs and tokens

@@ -220,9 +220,16 @@ def _squared(x: NDArray[Any]) -> float:
 
 
 def _on_chip(row: Row, made: Sequence[QuantizedLinear], bits: float) -> Row:
-    study, given = asked(), row.get("takes", row.get("scheme"))
+    study, given = asked(), row.get("takes")
+    own = [given] if given else [str(layer.tensor.scheme) for layer in made]
+    rules = zip(own, study["layers"].values(), strict=False)
     settings: dict[str, Any] = {
-        "formats.linear.weight": {"scheme": given, "bits": bits},
+        "formats.linear.weight": {"scheme": own[0], "bits": bits},
+        "formats.rules": [
+            {"names": names, "weight": {"scheme": scheme, "bits": bits}}
+            for scheme, names in rules
+            if scheme != own[0]
+        ],
         **{f"beside.{key}": value for key, value in beside_of(made).items()},
     }
     if row.get("inputs"):
