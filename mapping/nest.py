@@ -9,6 +9,7 @@ at two places of the nest for two operands.
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, replace
 from math import prod
+from textwrap import shorten
 from typing import Any, NamedTuple
 
 from ..datatypes.base.notebook import html
@@ -216,6 +217,12 @@ class Mapping:
 
     levels: tuple[Level, ...]
     spatial: tuple[Unroll, ...] = ()
+
+    def __repr__(self) -> str:
+        memories = " > ".join(dict.fromkeys(level.memory for level in self.levels))
+        at_once = ", ".join(f"{each.size} {each.dim} on {each.axis}" for each in self.spatial)
+        parts = [memories, f"{len(self.loops)} loops", at_once]
+        return f"Mapping({shorten('; '.join(filter(None, parts)), 100, placeholder=' ...')})"
 
     def _repr_html_(self) -> str:
         rows: list[dict[str, Any]] = []

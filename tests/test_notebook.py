@@ -1,5 +1,6 @@
 """What a notebook shows: short reprs, HTML without anything unescaped, data frames, drawings."""
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any, get_type_hints
 
@@ -9,6 +10,7 @@ import pytest
 import bitlathe as bl
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.base.notebook import flat, frame, html
+from bitlathe.mapping.nest import Level
 from bitlathe.sim.map_layer import product_on
 
 
@@ -81,6 +83,12 @@ def test_figures_in_html_are_those_of_the_object(run: Any, tensor: Any) -> None:
 
 def test_a_mapping_is_shown_by_its_memories_and_loops(shown: dict[str, Any]) -> None:
     mapping, tags = shown["Mapped"].mapping, Tags()
+    text = repr(mapping)
+    assert all(text.count(level.memory) == 1 for level in mapping.levels)
+    assert f"; {len(mapping.loops)} loops; " in text
+    deep = replace(mapping, levels=tuple(Level(memory=f"memory {i}", keeps=()) for i in range(20)))
+    assert len(text) < 120
+    assert len(repr(deep)) < 120
     tags.feed(mapping._repr_html_())
     assert tags.open == []
     assert all(f"for {loop.dim} by {loop.tile:,} " in tags.text for loop in mapping.loops)

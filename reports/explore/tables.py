@@ -189,7 +189,7 @@ def _replacing(path: Path) -> Iterator[Path]:
     try:
         yield part
         os.replace(part, path)
-    except (OSError, MemoryError) as err:
+    except (OSError, MemoryError, ImportError) as err:  # a library that no memory is left for
         why = getattr(err, "strerror", None) or str(err) or "no memory is left"
         raise TableError(f"{path}: cannot write this table: {why}") from None
     finally:

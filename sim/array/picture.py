@@ -282,6 +282,9 @@ def ruled_lines(
         ruler = "".join(f"{first + clock:<10}" for clock in range(start, stop, 10))
         out.append(f"{'clock':>7} {ruler}".rstrip())
         out += [f"{name:>7} {symbols[start:stop]}" for name, symbols in (*rows, *counts)]
+    most = max(reads.max(initial=0), writes.max(initial=0))
+    if most > 9:
+        out.append(f"reads and writes count partial sums, too; + stands for 10 to {most:,}")
     return out
 
 
@@ -391,7 +394,7 @@ def draw_legend(
     lines: Sequence[tuple[str, str]],
     **options: Any,
 ) -> None:
-    """Name the colors, and the styles of lines, of a figure above its axes."""
+    """Name the colors, and the styles of lines, of a figure above its axes, in its width."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -400,10 +403,9 @@ def draw_legend(
         handle = Line2D([], [], color="black", label=name)
         handle.set_linestyle(style)  # type: ignore[arg-type]
         handles.append(handle)
-    figure.legend(
-        handles=handles,
-        loc="outside upper center",
-        ncols=len(handles),
-        frameon=False,
-        **options,
-    )
+    options |= {"loc": "outside upper center", "frameon": False}
+    for columns in range(len(handles), 0, -1):
+        legend = figure.legend(handles=handles, ncols=columns, **options)
+        if legend.get_window_extent().width <= figure.bbox.width or columns == 1:
+            break
+        legend.remove()

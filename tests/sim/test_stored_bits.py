@@ -204,6 +204,22 @@ def test_the_unit_that_quantizes_is_counted_and_without_one_the_run_says_so():
     assert {"q_proj_quantize", "attention_av_quantize"} <= set(without.uncounted)
 
 
+def test_scales_that_are_known_are_written_with_the_cache_and_not_with_a_token():
+    """One token of each of two sequences: as a prompt 16 channels' scales each, and none later."""
+    values = []
+    for phase in ("prefill", "decode"):
+        run = bl.simulate(
+            chip_of_halves(), LLAMA, phase=phase, context=1, batch=SEQUENCES, fidelity="analytic",
+            fusion=False,
+        )  # fmt: skip
+        values.append({layer.name: layer for layer in run.layers})
+    codes = SEQUENCES * 16 * 8
+    written = [layers["v_proj"].dram_bits["output"] for layers in values]
+    assert written == [codes + SEQUENCES * 16 * 16, codes + 1]  # a part of a bit, rounded up
+    read = [layers["attention_av"].dram_bits["weight"] for layers in values]
+    assert read == [written[0]] * 2
+
+
 def test_each_layers_cache_is_written_as_it_is_read():
     """Of two layers one attends in 4 bits; of 26 layers, which are written alike, 22 do."""
     rule = {"kind": "attention", "layers": [0], "weight": {**KNOWN, "scheme": "int4@tensor"}}

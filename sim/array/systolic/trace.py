@@ -224,8 +224,7 @@ def _fold_starts(products: NDArray[np.int64], streamed: int) -> NDArray[np.int64
 
 def text_picture(line: Timeline) -> str:
     """Draw one line of symbols per PE or row, one symbol per clock."""
-    there = [s for s in range(len(LEGEND)) if s < OVERLAP or (line.activity == OVERLAP).any()]
-    legend = ", ".join(f"{SYMBOLS[s]} {LEGEND[s]}" for s in there)
+    legend = ", ".join(f"{SYMBOLS[s]} {LEGEND[s]}" for s in _there(line))
     rows = pe_lines(line.activity, _names(line), SYMBOLS)
     starts = ", ".join(map(str, line.folds.tolist()))
     what = "a row" if line.folded else "a PE (row,column)"
@@ -233,6 +232,11 @@ def text_picture(line: Timeline) -> str:
     if len(line.folds) > 1:
         head.append(f"folds multiply from clocks {starts}")
     return "\n".join([*head, *ruled_lines(rows, line.reads, line.writes, line.first)])
+
+
+def _there(line: Timeline) -> list[int]:
+    """Return the marks of what PEs do in the clocks shown: a ws array drains nothing."""
+    return sorted({IDLE, *np.unique(line.activity).tolist()})
 
 
 def _names(line: Timeline) -> list[str]:
@@ -257,7 +261,7 @@ def draw(line: Timeline) -> "Figure":
     draw_pes(top, line.activity, line.title, line.cols, line.folded, line.first, **image)
     draw_boundaries(top, line.folds.tolist(), shown, "--")
     folds = [("first multiply of a fold", "--")]
-    draw_legend(figure, list(zip(LEGEND, COLORS, strict=True)), folds)
+    draw_legend(figure, [(LEGEND[s], COLORS[s]) for s in _there(line)], folds)
     draw_edges(bottom, line.reads, line.writes, line.first)
     return figure
 
@@ -342,7 +346,7 @@ def trace(
     --------
     >>> print(trace(3, 2, 2, 2, 2, "ws"))
     3 x 2 x 2 on 2 x 2 PEs, ws: 7 clocks
-    each line a PE (row,column), each symbol a clock: . idle, l loading, d draining, # computing
+    each line a PE (row,column), each symbol a clock: . idle, l loading, # computing
       clock 0
         0,0 .l###..
         0,1 .l.###.

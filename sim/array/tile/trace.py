@@ -50,9 +50,9 @@ SYMBOLS = ".sw0123456789abcdef"
 DIGIT_CLOCKS = 90
 
 # gray and black are no term's; told apart in gray, too, with a letter where there is room
-PLAIN = {IDLE: "#f2f2f2", STALL: "#000000", WAIT: "#ffffff"}
+PLAIN = {IDLE: "#e2e2e2", STALL: "#000000", WAIT: "#ffffff"}
 # light to dark by term; blues for even chunks, oranges for odd ones
-CHUNKS = (((0.78, 0.86, 0.94), (0.03, 0.27, 0.58)), ((0.99, 0.85, 0.65), (0.65, 0.29, 0.0)))
+CHUNKS = (((0.66, 0.79, 0.9), (0.03, 0.27, 0.58)), ((0.97, 0.74, 0.46), (0.65, 0.29, 0.0)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

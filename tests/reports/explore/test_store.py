@@ -108,13 +108,21 @@ def test_a_store_that_became_read_only_is_a_clear_error(tmp_path):
             store.add(entries(5, 5), outcomes(5))
 
 
-def test_tables_that_cannot_be_written_are_a_clear_error(tmp_path):
+def test_tables_that_cannot_be_written_are_a_clear_error(tmp_path, monkeypatch):
     out = tmp_path / "out"
     (out / "results.csv").mkdir(parents=True)
     with pytest.raises(BitlatheError, match=r"results\.csv: cannot write this table"):
         run_sweep(write(tmp_path), out, jobs=1, evaluator=PLAIN)
     assert [p.name for p in out.iterdir() if p.name.endswith(".part")] == []
     (out / "results.csv").rmdir()
+
+    def no_room(*_):
+        raise ImportError("libarrow.so: failed to map segment from shared object")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tables, "_ParquetTable", no_room)
+        with pytest.raises(BitlatheError, match=r"parquet: cannot .*failed to map segment"):
+            run_sweep(write(tmp_path), out, jobs=1, evaluator=PLAIN)
     assert run_sweep(write(tmp_path), out, jobs=1, evaluator=PLAIN).evaluated == 0
 
 

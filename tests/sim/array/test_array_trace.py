@@ -3,6 +3,7 @@
 import csv
 import json
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,12 +16,14 @@ from bitlathe.sim.array.picture import lines_of, stands_for
 from bitlathe.sim.array.systolic.clock import simulate_systolic
 from bitlathe.sim.array.systolic.model import lay_out, systolic
 from bitlathe.sim.array.systolic.trace import (
+    COLORS,
     COMPUTE,
     DRAIN,
     IDLE,
     LEGEND,
     LOAD,
     OVERLAP,
+    draw,
     text_picture,
     timeline,
     trace,
@@ -29,9 +32,12 @@ from bitlathe.sim.array.systolic.trace import (
 from bitlathe.sim.array.tile.clock import nonzero_terms, simulate_tile_array
 from bitlathe.sim.array.tile.model import SCOPES, TileArray, group_clocks
 from bitlathe.sim.array.tile.trace import (
+    CHUNKS,
+    PLAIN,
     STALL,
     TERM,
     WAIT,
+    draw_tile,
     sample_operands,
     tile_text,
     tile_timeline,
@@ -213,11 +219,34 @@ def test_trace_writes_a_picture_or_a_table(tmp_path):
     text = trace(4, 3, 5, 3, 2, "is", tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert text == trace(4, 3, 5, 3, 2, "is", None)
+    assert "d draining" not in text  # is and ws leave sums at the edge, os loads nothing
+    assert "l loading" not in trace(4, 3, 5, 3, 2, "os")
+    assert "+" not in text
+    assert trace(16, 16, 16, 16, 16, "os").endswith(" + stands for 10 to 32")
     assert trace(4, 3, 5, 3, 2, "is", tmp_path / "a.csv") == text
     assert (tmp_path / "a.csv").read_text().startswith("clock,event,")
     large = trace(300, 12, 12, 6, 6, "ws", tmp_path / "b.csv")
     assert large.startswith("300 x 12 x 12 on 6 x 6 PEs, ws: ")
     assert "\n" not in large
+
+
+def lightness(color):
+    """CIE L* of a color, 0 to 100: what is left of it in gray."""
+    rgb = pytest.importorskip("matplotlib.colors").to_rgb(color)
+    red, green, blue = (((v + 0.055) / 1.055) ** 2.4 if v > 0.04 else v / 12.92 for v in rgb)
+    y = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    return 116 * y ** (1 / 3) - 16 if y > 0.0089 else 903.3 * y
+
+
+def test_pictures_are_told_apart_in_gray_and_their_legends_fit():
+    systolic = [lightness(color) for color in COLORS]
+    assert min(a - b for a, b in pairwise(systolic)) > 10
+    for light, dark in CHUNKS:
+        tile = [PLAIN[WAIT], PLAIN[IDLE], light, dark, PLAIN[STALL]]
+        assert min(a - b for a, b in pairwise(map(lightness, tile))) > 7
+    for figure in (draw(timeline(6, 8, 4, 4, 4, "ws")), draw_tile(tile_timeline(2, 2, 8, TILE))):
+        (legend,) = figure.legends
+        assert legend.get_window_extent().width <= figure.bbox.width
 
 
 def test_bad_requests_are_told(tmp_path):
