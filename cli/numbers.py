@@ -11,6 +11,7 @@ from ..reports.terminal import print_json, print_table, progress_bar
 from .base import json_option, main
 
 RUN = ("tokens", "context", "text")  # options of every row
+KV = ("keys", "values", "keys_by", "values_by")
 
 
 @main.command()
@@ -69,7 +70,7 @@ def accuracy(
     given: dict[str, Any] = {
         k: v for k, v in asked.items() if v is not None and v is not False and v != ()
     }
-    lost = next((k for k in given if k not in RUN), None)
+    lost = next((k for k in given if k not in (*RUN, *KV)), None)
     if lost and not schemes:
         option = "rule" if lost == "rules" else lost.replace("_", "-")
         raise BitlatheError(
@@ -91,8 +92,9 @@ def accuracy(
         else:
             run = {k: given.pop(k) for k in RUN if k in given}
             formats = [Formats.of(scheme, **given) for scheme in schemes]
+            kv = Formats.of(None, **{k: v for k, v in given.items() if k in KV}).cache
             found = lm.accuracy(
-                model, formats, calibrated=calibrated, cache=cache, progress=show, **run
+                model, formats, calibrated=calibrated, kv=kv, cache=cache, progress=show, **run
             )
             rows, words, first = [asdict(row) for row in found], lm.remarks(found), found[0]
             title = (

@@ -8,7 +8,7 @@ norms and the output head keep their precision.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from ..datatypes.schemes.scheme import Scheme
 from .lm.cache import MeasureCache, code_digest, scheme_key
 from .lm.calibration import Calibration, read_calibration
 from .lm.checkpoint import Checkpoint, find_checkpoint
-from .lm.formats import Formats
+from .lm.formats import Cache, Formats
 from .lm.text import Text, cut_windows, read_text, window_starts
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ def accuracy(
     schemes: Iterable[str | Scheme | Formats] = (),
     *,
     calibrated: Iterable[str | Path] = (),
+    kv: Cache | None = None,
     tokens: int = TOKENS,
     context: int = CONTEXT,
     text: str | Path | None = None,
@@ -135,6 +136,9 @@ def accuracy(
         values too, and for schemes by layer.
     calibrated : iterable of str or Path
         Folders of `calibrate_model`, of the same model.
+    kv : Cache, optional
+        How keys and values are stored beside the layers of ``calibrated``; `Formats` say it for
+        ``schemes``.
     tokens : int
         At least so many are predicted, in windows evenly spaced over the text.
     context : int
@@ -161,7 +165,7 @@ def accuracy(
         s if isinstance(s, Formats) else Formats(weights=Scheme.parse(s)) for s in schemes
     ]
     checkpoint = model if isinstance(model, Checkpoint) else find_checkpoint(model)
-    parsed += [_calibration_of(folder, checkpoint) for folder in calibrated]
+    parsed += [replace(_calibration_of(folder, checkpoint), kv=kv) for folder in calibrated]
     words = read_text(text)
     kept = MeasureCache(Path(cache) if cache is not None else kept_folder())
     study = _Study(checkpoint, words, tokens, context, kept, progress or (lambda items, _: items))
@@ -294,7 +298,9 @@ def _variant_key(variant: Formats | Calibration | None) -> dict[str, Any]:
         if not variant.plain or variant.weights is None:
             key["more"] = [str(variant), *(scheme_key(scheme) for scheme in variant.schemes)]
         return key
-    return {"calibrated": dict(variant.files)}
+    kv = variant.kv
+    beside = [] if kv is None else [str(kv), scheme_key(kv.keys), scheme_key(kv.values)]
+    return {"calibrated": dict(variant.files), **({"kv": beside} if beside else {})}
 
 
 def _row(

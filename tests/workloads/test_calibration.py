@@ -15,6 +15,7 @@ from bitlathe.datatypes.methods.table import METHODS
 from bitlathe.workloads.accuracy import accuracy
 from bitlathe.workloads.calibration import calibrate_model
 from bitlathe.workloads.lm.calibration import read_calibration
+from bitlathe.workloads.lm.formats import Formats
 from naive import tiny_lm
 
 torch = pytest.importorskip("torch")
@@ -161,6 +162,21 @@ def test_what_was_calibrated_is_measured_as_its_weights_are(root):
     assert row.seen_tokens == sum(t in own for s in made.starts for t in range(s, s + 13))
     again = accuracy(root / "model", calibrated=[root / "gptq"], **options)
     assert again[1] == row
+
+
+def test_keys_and_values_have_schemes_beside_calibrated_layers(root):
+    """Layers that were rounded, and keys and values: the run of formats that say the same."""
+    calibrated(root, "rtn", "int4@g8", "rounded")
+    options = {"tokens": 50, "context": 12, "text": root / "words.txt", "cache": root / "kept"}
+    folders, said = [root / "rounded"], {"keys": "int3@channel", "values": "int3@g4"}
+    by = {"keys_by": "channel"}
+    formats = Formats.of("int4@g8", **said, **by)
+    _, wanted, found = accuracy(
+        root / "model", [formats], calibrated=folders, kv=formats.cache, **options
+    )
+    assert found.window_nll == wanted.window_nll
+    assert found.scheme == "rtn: int4@g8; keys int3@channel by channel, values int3@g4 by token"
+    assert accuracy(root / "model", calibrated=folders, **options)[1].kl_nats != found.kl_nats
 
 
 def test_methods_that_change_inputs_run_in_the_model(root):
@@ -334,7 +350,10 @@ def test_methods_are_listed_with_their_settings():
 def test_options_of_schemes_are_not_dropped_beside_what_was_calibrated(root):
     calibrated(root)
     start = ("accuracy", "--model", root / "model", "--calibrated", root / "gptq")
-    for option in ("--rule", "0=int8"), ("--activations", "int8@channel"), ("--keys-by", "token"):
+    result = run(*start, "--keys-by", "channel")
+    assert result.exit_code == 2
+    assert "give the scheme of keys too" in result.stderr
+    for option in ("--rule", "0=int8"), ("--activations", "int8@channel"), ("--static",):
         result = run(*start, *option)
         assert result.exit_code == 2
         assert f"{option[0]} goes with --scheme" in result.stderr

@@ -18,6 +18,7 @@ from ...datatypes.methods.layer import QuantizedLinear
 from ...datatypes.methods.table import METHODS
 from ...datatypes.schemes.scheme import Scheme
 from ...datatypes.tensors.store import read_scheme
+from .formats import Cache
 
 KIND, VERSION = "bitlathe.calibration", 1
 MANIFEST, LAYERS = "calibration.json", "layers"
@@ -48,6 +49,8 @@ class Calibration:
         SHA-256 of each layer's file, by the layer's name.
     facts : mapping
         All that the file says.
+    kv : Cache or None
+        How keys and values are stored beside it; asked for where it is run, no part of the folder.
     """
 
     folder: Path
@@ -62,10 +65,15 @@ class Calibration:
     context: int
     files: Mapping[str, str]
     facts: Mapping[str, Any]
+    kv: Cache | None = None
 
     @property
     def title(self) -> str:
         """Method and schemes, as tables show them."""
+        return f"{self._made}; {self.kv}" if self.kv else self._made
+
+    @property
+    def _made(self) -> str:
         limit = self.facts.get("budget")
         within = f" within {limit['text']} by {limit['rule']}" if limit else ""
         if METHODS[self.method].own_codes:

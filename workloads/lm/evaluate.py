@@ -15,7 +15,7 @@ from .calibration import Calibration
 from .decoder import Decoder
 from .formats import Formats
 from .layers import layer_errors, linears, sampled
-from .rounded import round_layers
+from .rounded import round_cache, round_layers
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 ROWS = 128  # tokens whose logits are in memory at once
@@ -100,6 +100,8 @@ def run_calibrated(base: Baseline, calibration: Calibration, progress: Progress)
         layer = calibration.layer(name)
         put_layer(layers, name, layer)
         bits[name] = layer.bits_per_element
+    if calibration.kv is not None:
+        round_cache(layers, calibration.kv)
     return _run(base, layers, bits, progress(base.windows, calibration.title))
 
 

@@ -138,6 +138,11 @@ def round_layers(
         except BitlatheError as problem:
             raise BitlatheError(f"layer {name!r}: {problem}") from None
     if formats.cache is not None:
-        for block in layers:
-            cast(Block, block).self_attn.cache = RoundedCache(formats.cache)
+        round_cache(layers, formats.cache)
     return bits
+
+
+def round_cache(layers: nn.ModuleList, cache: Cache) -> None:
+    """Store keys and values of a decoder's blocks in formats, in place."""
+    for block in layers:
+        cast(Block, block).self_attn.cache = RoundedCache(cache)
