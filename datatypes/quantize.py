@@ -20,7 +20,7 @@ from .base.arrays import as_float
 from .base.errors import BitlatheError, unknown_name
 from .coding.coded import Coded
 from .coding.coders import coder_of, encode_fast
-from .coding.gpu import encode_on_cuda
+from .coding.gpu import encode_lying, encode_on_cuda
 from .coding.inputs import Inputs
 from .coding.job import GroupedMatrix, Job
 from .coding.nan import grain, propagate
@@ -30,7 +30,7 @@ from .formats.format import Format, Mixture
 from .formats.rounding import NANS, OVERFLOWS, check_rounding
 from .schemes.layout import Axis, Layout
 from .schemes.scheme import Scheme
-from .tensors.ends import check_ends
+from .tensors.ends import check_ends, near_ends
 from .tensors.tensor import QuantizedTensor
 
 DEVICES = ("cpu", "cuda")
@@ -133,6 +133,11 @@ def quantize(
         raise BitlatheError("zeros and choices go with scales: pass scales as well")
     if device not in DEVICES:
         raise BitlatheError(unknown_name("device", str(device), DEVICES))
+    if device == "cuda" and all(e is None for e in (scales, importance, activations, overflow)):
+        lying = encode_lying(x, parsed, axis, rounding)
+        if lying is not None and not near_ends(*lying):
+            coded, dtype, place = lying
+            return QuantizedTensor(coded=coded, dtype=dtype, device=place)
     array, dtype, place = as_float(x, "quantize")
     layout = Layout.of(array.shape, axis, parsed.granularity)
     given = array

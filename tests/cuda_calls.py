@@ -18,7 +18,9 @@ KERNELS = {
     "shifted": (SIM + "products_kernels", "shifted_kernel"),
     "bytes": (SIM + "given_kernels", "bytes_kernel"),
     "shorts": (SIM + "given_kernels", "shorts_kernel"),
-    "floats": (SIM + "given_kernels", "floats_kernel"),
+    "floats": (DATA + "checks", "floats_kernel"),
+    "pairs": (SIM + "given_kernels", "pairs_kernel"),
+    "values": (SIM + "given_kernels", "values_kernel"),
     "grains": (SIM + "given_kernels", "grains_kernel"),
     "split": (SIM + "given_kernels", "split_kernel"),
     "rows": (SIM + "given_kernels", "rows_kernel"),
@@ -124,6 +126,8 @@ def given(on_device) -> None:
     made.byte_floats(codes, 126, "codes")
     made.shorts(on_device(np.ones((2, 3), np.int16)), -1, 1, "shifts")
     made.reals(scales, "scales")
+    made.values_of(scales, "fp16", (11, -24, 65504.0), "weights")
+    made.refuse_bad_pairs(codes)
     made.refuse_wide_grains(codes, codes, codes, 1)
     made.split_halves(on_device(np.ones((2, 3), np.float16)), "activations")
     made.decoder_rows(on_device(np.ones((2, 3), np.int8)), -1, np.ones(3, bool), "weights")

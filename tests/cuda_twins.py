@@ -51,3 +51,30 @@ def assert_same(function, *arguments, **keywords):
     for one, other in pairs:
         assert np.asarray(one).dtype == np.asarray(other).dtype
         np.testing.assert_array_equal(bits(one), bits(other))
+
+
+class Lying:
+    """Stands for a tensor of torch on the device: the interface, its shape, and no values."""
+
+    def __init__(self, array):
+        self.array, self.shape = array, array.shape
+        self.__cuda_array_interface__ = array.__array_interface__
+
+    def reshape(self, shape):
+        return Lying(self.array.reshape(shape))
+
+    def __array__(self, *_, **__):
+        raise AssertionError("copied to the host")
+
+    def __getitem__(self, place):
+        return Lying(self.array[place])
+
+
+def show_what_lies(monkeypatch):
+    """Let the simulator take `Lying` by its interface, as a device does."""
+    if SIMULATED:
+        from numba import cuda
+        from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+
+        monkeypatch.setattr(cuda, "as_cuda_array", lambda given: FakeCUDAArray(given.array),
+                            raising=False)  # fmt: skip

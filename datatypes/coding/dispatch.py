@@ -146,6 +146,8 @@ def coded_of(job: Job, found: "Groups") -> Coded | None:
     if np.isinf(scales).any():  # one overflowed: the numpy path refuses it
         return None
     if zero.any():
+        if not isinstance(job.matrix, np.ndarray):  # on a device: whether all of a group are 0
+            return None
         amax = kernels.absmax_groups(job.matrix, job.layout.block_columns).reshape(-1)
         if amax[zero].any():  # one underflowed: the numpy path stores the smallest there is
             return None

@@ -5,12 +5,62 @@ from typing import Any
 
 import numpy as np
 
+from ..base.dtypes import is_torch
 from ..base.errors import BitlatheError
 from ..formats.constructors import int_format
+from ..schemes.layout import Axis, Layout
 from ..schemes.scales import OcpScale
+from ..schemes.scheme import Scheme
 from . import dispatch
 from .coded import Coded
-from .job import Job
+from .job import GroupedMatrix, Job
+
+
+def encode_lying(
+    x: Any, scheme: Scheme, axis: Axis, rounding: str
+) -> tuple[Coded, str, str | None] | None:
+    """Code a tensor that lies on the device where it lies: what comes to the host are the codes.
+
+    None for what does not lie there or is no float32 (of torch, float16 and bfloat16 too, which
+    are converted there), has gaps, holds NaN or infinity, is empty, has groups along another axis
+    than the last, or for a scheme or scales that the kernels do not code: such a tensor goes
+    through the host.
+
+    Parameters
+    ----------
+    x : (...) tensor
+    scheme : Scheme
+    axis : int, tuple of int or None
+        As in `quantize`.
+    rounding : str
+
+    Returns
+    -------
+    coded, dtype, device
+        Name of the tensor's type, and of its device if it is torch's; or None.
+    """
+    from ..kernels.cuda import checks
+    from ..kernels.cuda.launch import lies_on_device, require_device, to_device
+
+    dtype, device = "float32", None
+    if is_torch(x):
+        x, dtype, device = x.detach(), str(x.dtype).removeprefix("torch."), str(x.device)
+        if x.is_cuda and dtype in ("float16", "bfloat16"):
+            x = x.float()
+    if not lies_on_device(x):
+        return None
+    require_device()
+    held = to_device(x)
+    layout = Layout.of(tuple(held.shape), axis, scheme.granularity)
+    last = layout.axis + layout.axes == len(layout.shape)
+    if not (held.dtype == np.float32 and held.is_c_contiguous() and last and layout.groups):
+        return None
+    flat = held.reshape((layout.rows, layout.columns))
+    job = Job(data=GroupedMatrix(matrix=flat, layout=layout), scheme=scheme, rounding=rounding)
+    if not _fits(job) or checks.first_infinite(flat) is not None:
+        return None
+    coded = encode_on_cuda(job)
+    return None if coded is None else (coded, dtype, device)
 
 
 def encode_on_cuda(job: Job) -> Coded | None:
@@ -31,14 +81,14 @@ def encode_on_cuda(job: Job) -> Coded | None:
     if _fits(job):
         books: Any = dispatch.books_of(formats, job.rounding)
         if scale.name in ("fp16", "fp32") and books is not None:
-            found = cuda.codebooks(job.matrix, books, group, scale.name)
+            found = cuda.on_host(cuda.codebooks(job.matrix, books, group, scale.name))
             if len(formats) == 1:
                 return dispatch.coded_of(job, replace(found, choices=None))
             return dispatch.coded_of(job, found) if dispatch.moderate(found.scales) else None
         if isinstance(scale, OcpScale) and len(formats) == 1 and job.rounding == "even":
             facts = _element(job)
             if facts is not None:
-                found = cuda.mx(job.matrix, books[0], *facts, group, scale.rule)
+                found = cuda.on_host(cuda.mx(job.matrix, books[0], *facts, group, scale.rule))
                 return job.coded(found.codes, found.scales.astype(np.uint32))
     raise BitlatheError(
         "device 'cuda': the GPU codes signed grids under fp16, fp32 or MX scales, with the absmax "

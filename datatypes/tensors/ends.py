@@ -76,6 +76,21 @@ def check_ends(coded: Coded, array: Floats, dtype: str, device: str | None, expl
     _look_for_lost_digits(coded, array, np.dtype(work))
 
 
+def near_ends(coded: Coded, dtype: str, device: str | None) -> bool:
+    """Return whether `check_ends` has to look at a tensor's elements, in its words.
+
+    Parameters
+    ----------
+    coded : Coded
+    dtype : str
+    device : str or None
+    """
+    if not coded.scheme.scale_format.bits:
+        return True
+    name = dtype if device else "float32"
+    return 2 * _largest_value(coded) >= BEYOND[name] or bool(_small_scales(coded).any())
+
+
 def _look_for_infinities(coded: Coded, array: Floats, work: np.dtype[Any], name: str) -> None:
     """Look for values beyond the type, of that name, that they come back in."""
     with np.errstate(over="ignore", invalid="ignore"):

@@ -1,11 +1,11 @@
 """Operands that lie on the device already: taken as they are, and checked there by kernels.
 
-Each kernel leaves in ``found`` how far from the end the first wrong element is, 0 for none.
+Each kernel leaves in ``found`` how far from the end the first wrong element is, 0 for none; see
+`kernels.cuda.checks`.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, attr-defined"
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,9 @@ from numba import cuda
 from numpy.typing import DTypeLike, NDArray
 
 from ...datatypes.base.errors import BitlatheError
-from ...datatypes.kernels.cuda.launch import blocks_for, empty, require_device, to_device
-from ...datatypes.kernels.cuda.tiles import Result, Tile, run_tiles
-
-THREADS = 256
-LARGEST = float(np.finfo(np.float32).max)
+from ...datatypes.kernels.cuda.checks import first, first_infinite
+from ...datatypes.kernels.cuda.floats import round_to
+from ...datatypes.kernels.cuda.launch import empty, require_device, to_device
 
 
 @cuda.jit
@@ -40,16 +38,6 @@ def shorts_kernel(values, low, high, found):
 
 
 @cuda.jit
-def floats_kernel(values, largest, found):
-    """Find the first float32 that is infinite or NaN."""
-    across = values.shape[1]
-    for i in range(cuda.grid(1), values.size, cuda.gridsize(1)):
-        value = np.float64(values[i // across, i % across])
-        if not (value >= -largest and value <= largest):
-            cuda.atomic.max(found, 0, np.int64(values.size - i))
-
-
-@cuda.jit
 def grains_kernel(codes, zeros, steps, group, found):
     """Find the first weight ``(code - zero) * step`` that does not fit 8 bits."""
     across = codes.shape[1]
@@ -59,6 +47,31 @@ def grains_kernel(codes, zeros, steps, group, found):
         weight *= np.int64(steps[n, k // group])
         if weight < -128 or weight > 127:
             cuda.atomic.max(found, 0, np.int64(codes.size - i))
+
+
+@cuda.jit
+def pairs_kernel(codes, found):
+    """Find the first code that OliVe's decoder does not take beside its neighbor."""
+    across = codes.shape[1]
+    for i in range(cuda.grid(1), codes.size, cuda.gridsize(1)):
+        row, k = i // across, i % across
+        code, other = np.int64(codes[row, k]), np.int64(0)
+        if (k ^ 1) < across:
+            other = np.int64(codes[row, k ^ 1])
+        elif code == 8:  # a victim without an outlier
+            other = code
+        if code > 15 or (other == 8 and code & 7 == 0):
+            cuda.atomic.max(found, 0, np.int64(codes.size - i))
+
+
+@cuda.jit
+def values_kernel(values, bits, lowest, largest, found):
+    """Find the first float32 that is not a finite value of a format."""
+    across = values.shape[1]
+    for i in range(cuda.grid(1), values.size, cuda.gridsize(1)):
+        value = np.float64(values[i // across, i % across])
+        if not (value == round_to(value, bits, lowest, largest, True) and abs(value) <= largest):
+            cuda.atomic.max(found, 0, np.int64(values.size - i))
 
 
 @cuda.jit
@@ -94,30 +107,6 @@ def rows_kernel(weights, valid, low, rows, found):
             row = np.int64(0)
             cuda.atomic.max(found, 0, np.int64(weights.size - i))
         rows[n, k] = row
-
-
-def first(
-    kernel: Any,
-    size: int,
-    inputs: Sequence[Any],
-    scalars: Sequence[int | float],
-    made: Sequence[Any] = (),
-) -> int | None:
-    """Return the first of ``size`` elements that a kernel finds wrong, or None."""
-    if not size:
-        return None
-    left = np.zeros(1, np.int64)
-
-    def take(found: NDArray[Any]) -> None:
-        left[:] = found
-
-    def start(given: list[Any], results: list[Any], stream: Any) -> None:
-        grid = blocks_for(size, THREADS), THREADS
-        kernel[(*grid, stream)](*given, *scalars, *made, *results)
-
-    tile = Tile(tuple(inputs), (Result(left.shape, left.dtype, take, zero=True),))
-    run_tiles(start, "r" * len(tile.inputs), inputs, [tile])
-    return size - int(left[0]) if left[0] else None
 
 
 def taken(values: Any, kind: DTypeLike, argument: str) -> Any:
@@ -173,10 +162,52 @@ def shorts(values: Any, low: int, high: int, argument: str) -> Any:
 def reals(values: Any, argument: str) -> Any:
     """Return a matrix of finite float32 on the device."""
     array = taken(values, np.float32, argument)
-    wrong = first(floats_kernel, array.size, (array,), (LARGEST,))
+    wrong = first_infinite(array)
     if wrong is not None:
         _refuse(array, wrong, argument, "is not finite")
     return array
+
+
+def values_of(values: Any, name: str, rules: tuple[int, int, float], argument: str) -> None:
+    """Check that a matrix of float32 on the device holds values of a format.
+
+    Parameters
+    ----------
+    values : (rows, K) float32
+    name : str
+        The format's.
+    rules : (int, int, float)
+        Bits of its significand, exponent of its lowest place, its largest value.
+    argument : str
+        Name used in errors.
+
+    Raises
+    ------
+    BitlatheError
+        One is infinite, NaN or not of the format, or they are no such matrix.
+    """
+    array = taken(values, np.float32, argument)
+    wrong = first(values_kernel, array.size, (array,), rules)
+    if wrong is not None:
+        _refuse(array, wrong, argument, f"is not a value of {name}; round to it first")
+
+
+def refuse_bad_pairs(values: Any) -> None:
+    """Check that a matrix of uint8 on the device holds outlier-victim pairs.
+
+    Raises
+    ------
+    BitlatheError
+        One is none, or they are no such matrix.
+    """
+    array = taken(values, np.uint8, "codes")
+    wrong = first(pairs_kernel, array.size, (array,), ())
+    if wrong is not None:
+        words = (
+            "is no code of its pair; 0..15 is right, beside a victim (8) an outlier code 1..7 or "
+            "9..15"
+        )
+        _refuse(array, wrong, "codes", words)
 
 
 def refuse_wide_grains(code: Any, zeros: Any, steps: Any, group: int) -> None:

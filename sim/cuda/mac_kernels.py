@@ -12,7 +12,7 @@ import numpy as np
 from numba import cuda
 
 from ...datatypes.kernels.cuda.floats import add_to_odd, fit, round_to, smaller
-from ...datatypes.kernels.cuda.launch import blocks_for, require_device
+from ...datatypes.kernels.cuda.launch import blocks_for, lies_on_device, require_device
 from ...datatypes.kernels.cuda.tiles import (
     pair_tiles,
     row_tiles,
@@ -152,8 +152,13 @@ def lookups_kernel(tables, planes, scale_exponents, bits, lowest, largest, out):
 NO_TABLE = np.zeros(1, np.int64)
 
 
+def typed(array, kind):
+    """Return an array of the host in a type; one that lies on the device has it already."""
+    return array if lies_on_device(array) else np.ascontiguousarray(array, kind)
+
+
 def dots(kernel, inputs, roles, scalars, out, threads):
-    """Run a kernel of one thread per dot product on arrays of the host; see `pair_tiles`.
+    """Run a kernel of one thread per dot product; see `pair_tiles`.
 
     Dot products of no length leave ``out`` as it is.
     """
@@ -173,33 +178,33 @@ def integers(
     kernel, activations, weights, rows, columns, lanes, bits, saturate, out, mantissas=NO_TABLE,
     shifts=NO_TABLE, threads=THREADS,
 ):  # fmt: skip
-    """Run an integer kernel on host arrays: ``int_kernel``, ``flint_kernel`` or ``pair_kernel``."""
+    """Run an integer kernel: ``int_kernel``, ``flint_kernel`` or ``pair_kernel``."""
     inputs = (activations, weights, rows, columns, mantissas, shifts)
     dots(kernel, inputs, "rcijhh", (lanes, bits, saturate), out, threads)
 
 
 def int_dots(activations, weights, rows, columns, lanes, bits, saturate, out, **more):
     """Run `int_kernel`; the arguments are those of the numba kernel, of at most 16 bits."""
-    narrow = (np.ascontiguousarray(each, np.int16) for each in (activations, weights))
+    narrow = (typed(each, np.int16) for each in (activations, weights))
     integers(int_kernel, *narrow, rows, columns, lanes, bits, saturate, out, **more)
 
 
 def flint_dots(activations, codes, rows, columns, lanes, bits, saturate, out, tables, **more):
     """Run `flint_kernel` on codes; ``tables`` are the mantissas and shifts by code."""
-    narrow = np.ascontiguousarray(activations, np.int16), np.ascontiguousarray(codes, np.uint8)
+    narrow = typed(activations, np.int16), typed(codes, np.uint8)
     integers(flint_kernel, *narrow, rows, columns, lanes, bits, saturate, out, *tables, **more)
 
 
 def pair_dots(activations, codes, rows, columns, lanes, bits, saturate, out, **more):
     """Run `pair_kernel` on the codes of outlier-victim pairs."""
-    narrow = np.ascontiguousarray(activations, np.int16), np.ascontiguousarray(codes, np.uint8)
+    narrow = typed(activations, np.int16), typed(codes, np.uint8)
     integers(pair_kernel, *narrow, rows, columns, lanes, bits, saturate, out, **more)
 
 
 def fp_dots(activations, weights, rows, columns, lanes, rules, out, threads=THREADS):
     """Run `float_kernel` on host arrays; the arguments are those of the numba kernel."""
     rounded, product, accumulator, saturate = rules
-    narrow = (np.ascontiguousarray(each, np.float32) for each in (activations, weights))
+    narrow = (typed(each, np.float32) for each in (activations, weights))
     scalars = (lanes, rounded, *product, *accumulator, saturate)
     dots(float_kernel, (*narrow, rows, columns), "rcij", scalars, out, threads)
 
@@ -215,19 +220,20 @@ def build_tables(activations, inputs, fmt, tables, threads=THREADS):
         return blocks_for(math.prod(shape), threads), threads
 
     launch = starting(tables_kernel, grid_of, (inputs, *fmt))
-    run_tiles(launch, "r", (activations,), row_tiles((activations,), "r", (tables,)))
+    given = (typed(activations, np.float32),)
+    run_tiles(launch, "r", given, row_tiles(given, "r", (tables,)))
 
 
 def lut_products(tables, planes, scale_exponents, fmt, out, threads=(16, 8)):
     """Run `lookups_kernel` on host arrays: all rows of ``tables`` by all of ``planes``."""
     require_device()
-    if out.size == 0 or planes.size == 0:
+    if out.size == 0 or 0 in tuple(planes.shape):
         return
 
     def grid_of(shape):
         """Return blocks and threads for an output."""
         return (blocks_for(shape[1], threads[0]), blocks_for(shape[0], threads[1])), threads
 
-    narrow = np.ascontiguousarray(planes, np.int16), np.ascontiguousarray(scale_exponents, np.int64)
+    narrow = typed(planes, np.int16), typed(scale_exponents, np.int16)
     inputs = (np.ascontiguousarray(tables, np.float32), *narrow)
     run_product(starting(lookups_kernel, grid_of, fmt), "rcc", inputs, out)

@@ -162,11 +162,11 @@ def prepare(
         from ..cuda import given_kernels as given
 
     if there[0]:
-        exponent, significand = given.split_halves(_flat(acts), "activations")
+        exponent, significand = given.split_halves(matrix(acts), "activations")
     else:
         exponent, significand = (matrix(each) for each in split_activations(acts, kind))
     if there[1]:
-        weight = given.decoder_rows(_flat(wts), decoder.low, decoder.valid, "weights")
+        weight = given.decoder_rows(matrix(wts), decoder.low, decoder.valid, "weights")
     else:
         weight = matrix(decoder.rows(wts))
     return Operands(
@@ -177,12 +177,6 @@ def prepare(
         row=rows,
         column=columns,
     )
-
-
-def _flat(values: Any) -> Any:
-    """Return an array on the GPU as a matrix of its last axis."""
-    *lead, length = tuple(values.shape)
-    return values.reshape((int(np.prod(lead, dtype=np.int64)), length))
 
 
 def bitserial_dot(

@@ -19,7 +19,15 @@ from ...arch.pe import AntPE, FpMacPE, IntMacPE, LutPE, OlivePE
 from ...datatypes.base.errors import BitlatheError, unknown_name
 from ...datatypes.base.numbers import ceil_div
 from ...datatypes.terms.table import term_table
-from .operands import as_array, first_index, matrix, on_cuda, pair_rows, refuse_nonfinite
+from .operands import (
+    as_array,
+    first_index,
+    lies_there,
+    matrix,
+    on_cuda,
+    pair_rows,
+    refuse_nonfinite,
+)
 
 PE = TypeVar("PE", IntMacPE, FpMacPE, LutPE, AntPE, OlivePE)
 
@@ -130,6 +138,28 @@ def integer_values(
     return array.astype(np.int64)
 
 
+def _floats(values: Any, name: str, argument: str, device: str) -> Any:
+    """Return values of a format: float64, or as they lie on the device."""
+    if not (on_cuda(device) and lies_there(values)):
+        return float_values(values, name, argument)
+    from ..cuda.given_kernels import values_of
+
+    values_of(matrix(values), name, float_format(name), argument)
+    return values
+
+
+def _integers(values: Any, bits: int, argument: str, device: str, unsigned: bool = False) -> Any:
+    """Return integers of a width: int64, or as they lie on the device, int16."""
+    if not (on_cuda(device) and lies_there(values)):
+        return integer_values(values, bits, argument, unsigned)
+    from ..cuda.given_kernels import shorts
+
+    half = 1 << (bits - 1)
+    low, high = (0, 2 * half - 1) if unsigned else (-half, half - 1)
+    shorts(matrix(values), low, high, argument)
+    return values
+
+
 def _pe(given: PE | None, kind: type[PE]) -> PE:
     """Return the PE of a call, the kind's defaults if none is given."""
     if given is not None and not isinstance(given, kind):
@@ -137,11 +167,9 @@ def _pe(given: PE | None, kind: type[PE]) -> PE:
     return kind() if given is None else given
 
 
-def _integer_dots(
-    activations: Int64Array, weights: Int64Array, mac: IntMacPE, run: Callable[..., None]
-) -> Any:
+def _integer_dots(activations: Any, weights: Any, mac: IntMacPE, run: Callable[..., None]) -> Any:
     """Sum products by ``run(activations, weights, rows, columns, lanes, bits, saturate, out)``."""
-    lead, rows, columns = pair_rows(activations.shape, weights.shape)
+    lead, rows, columns = pair_rows(tuple(activations.shape), tuple(weights.shape))
     out = np.zeros(rows.size, dtype=np.int64)
     rules = mac.lanes, mac.accumulator_bits, mac.overflow == "saturate"
     run(matrix(activations), matrix(weights), rows, columns, *rules, out)
@@ -193,8 +221,8 @@ def int_mac_dot(
     """
     mac = _pe(pe, IntMacPE)
     return _integer_dots(
-        integer_values(activations, mac.activation_bits, "activations"),
-        integer_values(weights, mac.weight_bits, "weights"),
+        _integers(activations, mac.activation_bits, "activations", device),
+        _integers(weights, mac.weight_bits, "weights", device),
         mac,
         _kernels(device).int_dots,
     )
@@ -245,9 +273,9 @@ def fp_mac_dot(
     fp_dots = _kernels(device).fp_dots
     mac = _pe(pe, FpMacPE)
     rules = fp_rules(mac)
-    acts = float_values(activations, mac.activation, "activations")
-    wts = float_values(weights, mac.weight, "weights")
-    lead, rows, columns = pair_rows(acts.shape, wts.shape)
+    acts = _floats(activations, mac.activation, "activations", device)
+    wts = _floats(weights, mac.weight, "weights", device)
+    lead, rows, columns = pair_rows(tuple(acts.shape), tuple(wts.shape))
     out = np.zeros(rows.size, dtype=np.float64)
     fp_dots(matrix(acts), matrix(wts), rows, columns, mac.lanes, rules, out)
     return out.reshape(lead)[()]
@@ -283,9 +311,9 @@ def lut_tables(
     """
     build_tables = _kernels(device).build_tables
     lut = _pe(pe, LutPE)
-    acts = float_values(activations, "fp16", "activations")
-    if acts.ndim != 2:
-        raise BitlatheError(f"activations: shape (M, K) is needed, got {acts.shape}")
+    acts = _floats(activations, "fp16", "activations", device)
+    if len(acts.shape) != 2:
+        raise BitlatheError(f"activations: shape (M, K) is needed, got {tuple(acts.shape)}")
     chunks = ceil_div(acts.shape[1], lut.inputs)
     tables = np.zeros((acts.shape[0], chunks, 1 << lut.inputs), dtype=np.float64)
     build_tables(acts, lut.inputs, tuple(float_format(lut.table)), tables)
@@ -332,18 +360,28 @@ def lut_matmul(
     lut_products = _kernels(device).lut_products
     lut = _pe(pe, LutPE)
     tables = lut_tables(activations, lut, device=device)
-    codes = integer_values(planes, lut.inputs, "planes", unsigned=True)
-    scales = integer_values(scale_exponents, 8, "scale_exponents")
-    if codes.ndim != 3 or codes.shape[2] != tables.shape[1] or scales.shape != codes.shape[:2]:
+    codes = _integers(planes, lut.inputs, "planes", device, unsigned=True)
+    scales = _integers(scale_exponents, 8, "scale_exponents", device)
+    sides = tuple(codes.shape), tuple(scales.shape)
+    if len(sides[0]) != 3 or sides[0][2] != tables.shape[1] or sides[1] != sides[0][:2]:
         raise BitlatheError(
             f"planes (N, Q, {tables.shape[1]}) and scale_exponents (N, Q) are needed for "
-            f"{tables.shape[1]} tables of {lut.inputs} inputs, got {codes.shape} and {scales.shape}"
+            f"{tables.shape[1]} tables of {lut.inputs} inputs, got {sides[0]} and {sides[1]}"
         )
-    if scales.size and int(np.abs(scales).max()) > 64:
-        raise BitlatheError("scale_exponents: -64..64 is right")
+    _refuse_far(scales, device)
     out = np.zeros((tables.shape[0], codes.shape[0]), dtype=np.float64)
     lut_products(tables, codes, scales, tuple(float_format(lut.accumulator)), out)
     return out
+
+
+def _refuse_far(scales: Any, device: str) -> None:
+    """Check that exponents of planes are in -64..64."""
+    if on_cuda(device) and lies_there(scales):
+        from ..cuda.given_kernels import shorts
+
+        shorts(matrix(scales), -64, 64, "scale_exponents")
+    elif scales.size and int(np.abs(scales).max()) > 64:
+        raise BitlatheError("scale_exponents: -64..64 is right")
 
 
 class Flint(NamedTuple):
@@ -419,12 +457,19 @@ def ant_dot(
     ndarray of int64, or a scalar
     """
     ant = _pe(pe, AntPE)
-    flint = flint_decode(codes, ant.format)
-    acts = integer_values(activations, ant.mac.activation_bits, "activations")
+    acts = _integers(activations, ant.mac.activation_bits, "activations", device)
     kernels = _kernels(device)
     if not on_cuda(device):
+        flint = flint_decode(codes, ant.format)
         return _integer_dots(acts, flint.mantissa << flint.shift, ant.mac, kernels.int_dots)
-    run = partial(kernels.flint_dots, tables=_flint_table(ant.format))
+    table = _flint_table(ant.format)
+    run = partial(kernels.flint_dots, tables=table)
+    if lies_there(codes):
+        from ..cuda.given_kernels import codes as checked
+
+        checked(matrix(codes), table.mantissa.size, "codes")
+        return _integer_dots(acts, codes, ant.mac, run)
+    flint_decode(codes, ant.format)  # refuses what is no code
     return _integer_dots(acts, as_array(codes, "codes"), ant.mac, run)
 
 
@@ -499,9 +544,14 @@ def olive_dot(
     ndarray of int64, or a scalar
     """
     olive = _pe(pe, OlivePE)
-    acts = integer_values(activations, olive.mac.activation_bits, "activations")
-    weights = olive_decode(codes)
+    acts = _integers(activations, olive.mac.activation_bits, "activations", device)
     kernels = _kernels(device)
+    if on_cuda(device) and lies_there(codes):
+        from ..cuda.given_kernels import refuse_bad_pairs
+
+        refuse_bad_pairs(matrix(codes))
+        return _integer_dots(acts, codes, olive.mac, kernels.pair_dots)
+    weights = olive_decode(codes)
     if not on_cuda(device):
         return _integer_dots(acts, weights, olive.mac, kernels.int_dots)
     return _integer_dots(acts, as_array(codes, "codes"), olive.mac, kernels.pair_dots)

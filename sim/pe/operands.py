@@ -32,6 +32,8 @@ def on_cuda(device: str) -> bool:
 
 def lies_there(values: Any) -> bool:
     """Return whether an operand lies on a GPU: of torch, numba, or what else has the interface."""
+    if getattr(values, "requires_grad", False):  # torch shows such a tensor's place to no one
+        values = values.detach()
     own = getattr(values, "__cuda_ndarray__", False)
     return bool(own) or hasattr(values, "__cuda_array_interface__")
 
@@ -123,8 +125,8 @@ def as_array(values: npt.ArrayLike, argument: str) -> npt.NDArray[Any]:
     if lies_there(values):
         raise BitlatheError(
             f"{argument}: lies on a GPU and is not taken from there by this call; products of "
-            "matrices and bitserial_dot take it with device='cuda', beside others of theirs, else "
-            "copy it to the host first"
+            "matrices, PEs' dot products and look-ups take it with device='cuda', beside others of "
+            "theirs, else copy it to the host first"
         )
     if isinstance(values, np.ma.MaskedArray):
         raise BitlatheError(f"{argument}: masked arrays are not taken; fill the masked values in")
@@ -202,10 +204,16 @@ def pair_rows(
     return lead, rows_of(activations[:-1]), rows_of(weights[:-1])
 
 
-def matrix(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return an array (..., K) as a matrix (rows, K), also when the last axis is empty."""
-    rows = int(np.prod(array.shape[:-1], dtype=np.int64))
-    return np.ascontiguousarray(array.reshape(rows, array.shape[-1]))
+def matrix(array: Any) -> Any:
+    """Return an array (..., K) as a matrix (rows, K), also when the last axis is empty.
+
+    What lies on a GPU stays there, and a number alone stays one.
+    """
+    shape = tuple(array.shape)
+    if not shape:
+        return array
+    flat = array.reshape((int(np.prod(shape[:-1], dtype=np.int64)), shape[-1]))
+    return flat if lies_there(array) else np.ascontiguousarray(flat)
 
 
 def split_activations(

@@ -40,6 +40,7 @@ TOOLKIT_WHEELS = (
     ("nvidia/cuda_nvcc/nvvm/lib64/libnvvm.so*", "nvidia/cuda_nvcc/nvvm/libdevice",
      "nvidia/cuda_runtime/lib/libcudart.so*"),
 )  # fmt: skip
+CUBLAS = "torch.matmul (cuBLAS)"
 LIMIT_SECONDS = 420.0
 KILL_SECONDS = 475.0  # together with finding the device, under eight minutes
 
@@ -284,13 +285,19 @@ def copy_bandwidth(small: bool) -> float:
 
 
 def torch_rates(small: bool) -> Iterator[tuple[str, float]]:
-    """Yield million MACs a second of what torch does with the same sizes, where it is present."""
+    """Yield million MACs a second of what torch does with the same sizes.
+
+    Raises
+    ------
+    CannotRunError
+        It is not there, or finds no device.
+    """
     if importlib.util.find_spec("torch") is None:
-        return
+        raise CannotRunError("torch, whose matmul is cuBLAS's, is not installed")
     import torch
 
     if not (torch.cuda.is_available() or simulated()):
-        return
+        raise CannotRunError(f"torch {torch.__version__} finds no CUDA device")
     device = "cpu" if simulated() else "cuda"
     groups, length = (6, 20) if small else (1 << 18, 128)
     m, n, k, group = (3, 5, 24, 8) if small else (64, 4096, 4096, 128)
@@ -301,6 +308,7 @@ def torch_rates(small: bool) -> Iterator[tuple[str, float]]:
     grid, scales = torch.randn(16, device=device), torch.rand(n, k // group, 1, device=device)
 
     half_side, half_wide = side.half(), wide.half()
+    brain_side, brain_wide = side.bfloat16(), wide.bfloat16()
 
     def looked_up() -> Any:
         values = grid[codes.int()].reshape(n, k // group, group) * scales
@@ -308,10 +316,14 @@ def torch_rates(small: bool) -> Iterator[tuple[str, float]]:
 
     size = f"{m} x {n} x {k}"
     calls: dict[str, tuple[int, Callable[[], Any]]] = {
-        "groups, float32 (inexact)": (groups * length, lambda: (acts * weights).sum(-1)),
-        f"{size}, float32": (m * n * k, lambda: side @ wide.T),
-        f"{size}, float16": (m * n * k, lambda: half_side @ half_wide.T),
-        f"{size}, weights looked up, float32": (m * n * k, looked_up),
+        "a product and a sum, groups, float32 (inexact)": (
+            groups * length,
+            lambda: (acts * weights).sum(-1),
+        ),
+        f"{CUBLAS}, {size}, float32": (m * n * k, lambda: side @ wide.T),
+        f"{CUBLAS}, {size}, float16": (m * n * k, lambda: half_side @ half_wide.T),
+        f"{CUBLAS}, {size}, bfloat16": (m * n * k, lambda: brain_side @ brain_wide.T),
+        f"{CUBLAS}, weights looked up before, {size}, float32": (m * n * k, looked_up),
     }
     more, out, deep = (32, 16, 24) if small else (256, 4096, 11008)
     left, right = (
@@ -320,8 +332,11 @@ def torch_rates(small: bool) -> Iterator[tuple[str, float]]:
     )
     half_left, half_right = left.half(), right.half()
     size = f"{more} x {out} x {deep}"
-    calls[f"{size}, float16"] = more * out * deep, lambda: half_left @ half_right.T
-    calls[f"{size}, int8 into int32"] = more * out * deep, lambda: torch._int_mm(left, right.T)
+    wide_left, wide_right, macs = left.float(), right.float(), more * out * deep
+    calls[f"{CUBLAS}, {size}, float32"] = macs, lambda: wide_left @ wide_right.T
+    calls[f"{CUBLAS}, {size}, float16"] = macs, lambda: half_left @ half_right.T
+    calls[f"torch._int_mm (cuBLAS), {size}, int8 into int32"] = (
+        macs, lambda: torch._int_mm(left, right.T))  # fmt: skip
     for name, (macs, call) in calls.items():
         best = float("inf")
         for _ in range(6):
@@ -330,7 +345,7 @@ def torch_rates(small: bool) -> Iterator[tuple[str, float]]:
             if not simulated():
                 torch.cuda.synchronize()
             best = min(best, time.perf_counter() - began)
-        yield f"torch {torch.__version__}, {name}", macs / best / 1e6
+        yield f"{name}; torch {torch.__version__}", macs / best / 1e6
 
 
 def table(results: list[Result]) -> list[str]:
@@ -366,6 +381,8 @@ def comparison() -> Iterator[str]:
     for each in (copied, multiplied):
         try:
             yield from each()
+        except CannotRunError as err:
+            yield f"| {CUBLAS} | not measured: {err} |"
         except Exception as err:
             yield f"| {each.__name__}: could not go on | {reason(err)} |"
 

@@ -486,6 +486,7 @@ def lying_jobs(small: bool) -> Iterator[Job]:
     """Yield calls whose operands lie on the device already: tensors of torch where it is there."""
     import numpy as np
 
+    from bitlathe.datatypes.quantize import quantize
     from bitlathe.sim.pe.bit_serial import bitserial_dot
     from bitlathe.sim.pe.dequantize import table_matmul
 
@@ -524,6 +525,47 @@ def lying_jobs(small: bool) -> Iterator[Job]:
         return bitserial_dot(*(there() if device == "cuda" else dots), "int4", device=device)
 
     yield Job(name="on the device: bit_serial int4 aligned", macs=shape[0] * shape[1], run=dot)
+    yield from lying_mac_jobs(small, put)
+    rows, k = (4, 40) if small else (4096, 11008)
+    x = rng.standard_normal((rows, k), np.float32)
+    tensor = cache(lambda: put(x))
+
+    def coded(device: str) -> tuple[Any, ...]:
+        found = quantize(tensor() if device == "cuda" else x, "int4@g128", device=device).coded
+        return found.codes, found.scales
+
+    yield Job(name=f"on the device: quantize int4@g128 {rows} x {k}", macs=rows * k, run=coded)
+
+
+def lying_mac_jobs(small: bool, put: Callable[[Any], Any]) -> Iterator[Job]:
+    """Yield MACs and look-ups whose operands lie on the device, where ``put`` puts them."""
+    import numpy as np
+
+    from bitlathe.sim.pe import mac
+
+    rng = np.random.default_rng(14)
+    m, n, k = (2, 3, 16) if small else (16, 256, 4096)
+    acts = rng.integers(-128, 128, (m, 1, k), np.int16)
+    pairs = rng.choice(np.array([1, 2, 7, 9, 15], np.uint8), (n, k))
+    pairs[:, ::4] = 8  # every other pair has a victim and an outlier
+    halves = rng.standard_normal((2, m, k)).astype(np.float16).astype(np.float32)
+    planes = rng.integers(0, 256, (n, 2, k // 8), np.int16)
+    powers = rng.integers(-64, 65, (n, 2), np.int16)
+    calls: dict[str, tuple[Any, ...]] = {
+        "MAC, INT8": (mac.int_mac_dot, acts, rng.integers(-128, 128, (n, k), np.int16)),
+        "MAC, ANT, flint4": (mac.ant_dot, acts, rng.integers(0, 16, (n, k), np.uint8)),
+        "MAC, OliVe pairs": (mac.olive_dot, acts, pairs),
+        "MAC, FP16 x FP16": (mac.fp_mac_dot, halves[0], halves[1]),
+        "look-ups, 2 planes": (mac.lut_matmul, halves[0], planes, powers),
+    }
+    for name, (function, *operands) in calls.items():
+        there = cache(lambda operands=operands: [put(each) for each in operands])
+
+        def run(device: str, f: Any = function, o: Any = operands, t: Any = there) -> Any:
+            return (f(*(t() if device == "cuda" else o), device=device),)
+
+        macs = m * k if name.endswith("FP16") else m * n * k
+        yield Job(name=f"on the device: {name} {m} x {n} x {k}", macs=macs, run=run)
 
 
 GROUPS = (dual_grain_jobs, shifted_jobs, block_jobs, mac_jobs, lut_jobs, group_jobs, quantize_jobs,

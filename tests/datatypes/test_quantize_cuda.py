@@ -4,13 +4,21 @@ import numpy as np
 import pytest
 
 import bitlathe as bl
-from cuda_twins import on_device, runs_itself_in_the_simulator
+from cuda_twins import (
+    SIMULATED,
+    Lying,
+    on_device,
+    runs_itself_in_the_simulator,
+    show_what_lies,
+)
 
 test_twins_agree_in_the_simulator = runs_itself_in_the_simulator(__file__)
 
 
-def assert_same(x, scheme, **options):
-    host, device = (bl.quantize(x, scheme, device=d, **options) for d in ("cpu", "cuda"))
+def assert_same(x, scheme, given=None, **options):
+    """Compare with what comes of ``given``, the same tensor elsewhere."""
+    host = bl.quantize(x, scheme, **options)
+    device = bl.quantize(x if given is None else given, scheme, device="cuda", **options)
     for field in ("codes", "scales", "outer_scales", "zeros", "choices"):
         one, other = getattr(host.coded, field), getattr(device.coded, field)
         assert (one is None) == (other is None), field
@@ -39,6 +47,32 @@ def matrix(seed, shape):
 def test_scheme_twin(scheme):
     """Groups of which the last is short."""
     assert_same(matrix(1, (4, 37)), scheme)
+
+
+class Fetched(Lying):
+    """May be copied to the host."""
+
+    def __array__(self, *_, **__):
+        return self.array
+
+
+@on_device
+@pytest.mark.skipif(not SIMULATED, reason="`make device` has a tensor on a device")
+def test_what_lies_on_the_device_is_not_copied_twin(monkeypatch):
+    """But for groups of zeros, along another axis, or with scales that lose digits; NaN."""
+    show_what_lies(monkeypatch)
+    x = matrix(6, (4, 37)) + np.float32(0.25)
+    for scheme in ("int4@g16", "nf4@channel/fp32", "bitmod_fp4@g16", "mxfp4"):
+        assert_same(x, scheme, Lying(x))
+    assert_same(x.reshape(4, 1, 37), "int4@g16", Lying(x.reshape(4, 1, 37)), rounding="away")
+    for axis, other in ((-1, matrix(6, (4, 37))), (0, x), (-1, x * np.float32(1e-9))):
+        with pytest.raises(AssertionError, match="copied to the host"):
+            bl.quantize(Lying(other), "int4@g16", axis=axis, device="cuda")
+        assert_same(other, "int4@g16/fp32", Fetched(other), axis=axis)
+    for bad in (np.nan, np.inf):
+        x[2, 3] = bad
+        with pytest.raises(bl.BitlatheError, match=r"\(2, 3\)"):
+            bl.quantize(Fetched(x), "int4@g16", device="cuda")
 
 
 @on_device

@@ -5,6 +5,7 @@ Values that codes stand for are not made here.
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
 from typing import Any, Final
 
 import numpy as np
@@ -69,6 +70,13 @@ def _held(x: Any) -> Any:
             f"{tuple(x.shape)} of {x.dtype}"
         )
     return to_device(x) if lies_on_device(x) else x
+
+
+def on_host(found: Groups) -> Groups:
+    """Return groups with what lies on the device copied from there."""
+    parts = {each.name: getattr(found, each.name) for each in fields(found)}
+    there = {name: part.copy_to_host() for name, part in parts.items() if lies_on_device(part)}
+    return replace(found, **there)
 
 
 def _nothing(x: Any, group: int) -> Groups:

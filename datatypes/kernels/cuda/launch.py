@@ -58,7 +58,12 @@ def kernel_of(threads: int) -> Any:
 def lies_on_device(array: Any) -> bool:
     """Return whether an array is on a device: numba's, or anything with a CUDA array interface."""
     own = getattr(array, "__cuda_ndarray__", False)
-    return own or hasattr(array, "__cuda_array_interface__")
+    return own or hasattr(_shown(array), "__cuda_array_interface__")
+
+
+def _shown(array: Any) -> Any:
+    """Return an array whose interface may be asked for: torch has none where gradients flow."""
+    return array.detach() if getattr(array, "requires_grad", False) else array
 
 
 def to_device(array: Any) -> Any:
@@ -66,7 +71,7 @@ def to_device(array: Any) -> Any:
     if getattr(array, "__cuda_ndarray__", False):
         return array
     if lies_on_device(array):
-        return cuda.as_cuda_array(array)  # type: ignore[no-untyped-call]
+        return cuda.as_cuda_array(_shown(array))  # type: ignore[no-untyped-call]
     return cuda.to_device(np.ascontiguousarray(array))  # type: ignore[no-untyped-call]
 
 

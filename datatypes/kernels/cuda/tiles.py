@@ -350,7 +350,7 @@ def pair_tiles(inputs: Sequence[Any], roles: str, outputs: Sequence[Array]) -> l
     """
     named = dict(zip(roles, inputs, strict=True))
     row, column = named["i"], named["j"]
-    sides = len(named["r"]), len(named["c"])
+    sides = named["r"].shape[0], named["c"].shape[0]
     each = int(row.itemsize + column.itemsize + sum(out.itemsize for out in outputs))
     most = [int(np.bincount(index).max(initial=0)) for index in (row, column)]
 

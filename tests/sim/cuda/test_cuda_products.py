@@ -7,13 +7,21 @@ from importlib import import_module
 import numpy as np
 import pytest
 
+from bitlathe.arch.pe import FpMacPE, IntMacPE, LutPE
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.formats import catalogue
-from bitlathe.sim.pe import products
+from bitlathe.sim.pe import mac, products
 from bitlathe.sim.pe.dequantize import table_matmul
 from bitlathe.sim.pe.products import Blocks
 from cuda_calls import KERNELS
-from cuda_twins import SIMULATED, assert_same, on_device, runs_itself_in_the_simulator
+from cuda_twins import (
+    SIMULATED,
+    Lying,
+    assert_same,
+    on_device,
+    runs_itself_in_the_simulator,
+    show_what_lies,
+)
 
 test_twins_agree_in_the_simulator = runs_itself_in_the_simulator(__file__)
 
@@ -320,29 +328,14 @@ def test_every_twin_within_a_limit_of_memory(monkeypatch):
             run_within(monkeypatch, 40, call)
 
 
-class Lying:
-    """Stands for a tensor of torch on the device: the interface, its shape, and no values."""
-
-    def __init__(self, array):
-        self.array, self.shape = array, array.shape
-        self.__cuda_array_interface__ = array.__array_interface__
-
-    def reshape(self, shape):
-        return Lying(self.array.reshape(shape))
-
-    def __array__(self, *_, **__):
-        raise AssertionError("copied to the host")
-
-    def __getitem__(self, place):
-        return Lying(self.array[place])
-
-
 def operands_on_the_device():
     """By name: a product, its operands by name, as the device takes them, and what it is given."""
     from bitlathe.sim.pe.bit_serial import bitserial_dot
 
     rng = np.random.default_rng(9)
     acts, codes, zeros, steps = dual_grain(1, 2, 5, 7, 3)
+    ints, wide = rng.integers(-128, 128, (2, 1, 140), np.int16), rng.integers(-8, 8, (3, 140))
+    victims = (wide == 0) & (np.arange(140) % 2 == 0)
     sides = [blocks(rng, rows, 5, 3, FP4, SMALL) for rows in (2, 3)]
     sides = [s._replace(scales=s.scales.astype("f4"), choices=s.choices.astype("i2"),
                         codes=s.codes.astype("u1")) for s in sides]  # fmt: skip
@@ -372,22 +365,28 @@ def operands_on_the_device():
         "bit-serial": (partial(bitserial_dot, format="int4"),
                        {"activations": rng.standard_normal((2, 1, 7)).astype(np.float16),
                         "weights": rng.integers(-8, 8, (3, 7), np.int8)}),
+        "integers": (partial(mac.int_mac_dot, pe=IntMacPE(accumulator_bits=14)),
+                     {"activations": ints, "weights": wide.astype("i2")}),
+        "flint": (mac.ant_dot, {"activations": ints, "codes": (wide + 8).astype("u1")}),
+        "pairs": (mac.olive_dot, {"activations": ints,
+                                  "codes": np.where(victims, 8, wide & 7 | 1).astype("u1")}),
+        "floats": (partial(mac.fp_mac_dot, pe=FpMacPE(lanes=3, weight="fp4_e2m1")),
+                   {"activations": rng.standard_normal((2, 1, 140)).astype("f2").astype("f4"),
+                    "weights": rng.choice([-6, -0.5, 0, 1, 3], (3, 140)).astype("f4")}),
+        "look-ups": (partial(mac.lut_matmul, pe=LutPE(inputs=2)),
+                     {"activations": rng.standard_normal((2, 7)).astype("f2").astype("f4"),
+                      "planes": rng.integers(0, 4, (3, 5, 4)).astype("i2"),
+                      "scale_exponents": rng.integers(-64, 65, (3, 5)).astype("i2")}),
     }  # fmt: skip
 
 
 @pytest.fixture
 def interface(monkeypatch):
     """What lies on the device is taken by its interface, and never copied there."""
-    from numba import cuda
-
     from bitlathe.datatypes.kernels.cuda import launch, tiles
 
     copied = []
-    if SIMULATED:
-        from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
-
-        monkeypatch.setattr(cuda, "as_cuda_array", lambda given: FakeCUDAArray(given.array),
-                            raising=False)  # fmt: skip
+    show_what_lies(monkeypatch)
     sent = tiles.Buffer.put
     monkeypatch.setattr(tiles.Buffer, "put", lambda self, a: (
         launch.lies_on_device(a) or copied.append(a.nbytes), sent(self, a))[1])  # fmt: skip
@@ -403,13 +402,17 @@ def test_operands_on_the_device_are_not_copied_twin(interface):
         lying = {key: Lying(value) for key, value in operands.items()}
         interface.clear()
         found = function(**lying, device="cuda")
-        if name == "bit-serial":
-            for one, other in zip(found, right, strict=True):
-                np.testing.assert_array_equal(one, other)
-        else:  # the checks' own count of 8 bytes, and tables, are all that goes there
-            assert max(interface) <= max(8, 16 * 4), name
-            np.testing.assert_array_equal(found.copy_to_host(), right, err_msg=name)
-        mixed = {key: value if key in ("codes", "weights", "right_codes") else lying[key]
+        if name in ("table", "dual grain", "shifted", "blocks"):
+            found = found.copy_to_host()
+            assert max(interface) <= 64, name
+        # the checks' own count of 8 bytes, tables, numbers of pairs are all that goes there
+        if name == "look-ups":  # the sums in the tables come to the host, too, as what is copied
+            assert not {each.nbytes for each in operands.values()} & {*interface}
+        elif name != "bit-serial":
+            assert max(interface) <= 128, name
+        for one, other in zip(np.atleast_1d(found), np.atleast_1d(right), strict=True):
+            np.testing.assert_array_equal(one, other, err_msg=name)
+        mixed = {key: value if key in ("codes", "planes", "weights", "right_codes") else lying[key]
                  for key, value in operands.items()}  # fmt: skip
         found = function(**mixed, device="cuda")
         for one, other in zip(np.atleast_1d(found), np.atleast_1d(right), strict=True):
@@ -433,6 +436,20 @@ def test_operands_on_the_device_are_not_copied_twin(interface):
         ("blocks", "left_choices", np.ones((2, 2), np.int16), r"0\.\.0 is right"),
         ("bit-serial", "activations", np.full((2, 1, 7), np.inf, np.float16), "inf at index"),
         ("bit-serial", "weights", np.full((3, 7), 8, np.int8), "8 at index .* PE's grid"),
+        ("integers", "activations", np.full((2, 1, 140), 128, np.int16), r"-128\.\.127 is right"),
+        ("integers", "weights", np.ones((3, 140), np.int8), "matrix of int16 without gaps is"),
+        ("integers", "weights", np.ones((), np.int16), "matrix of int16 without gaps is"),
+        ("flint", "codes", np.full((3, 140), 16, np.uint8), r"16 at index .*0\.\.15 is right"),
+        ("pairs", "codes", np.array([[1] * 139 + [16]], np.uint8), r"16 at index .0, 139. is"),
+        ("pairs", "codes", np.array([[1] * 138 + [8, 0]], np.uint8), r"0 at index .0, 139. is"),
+        ("pairs", "codes", np.array([[1] * 138 + [8, 8]], np.uint8), r"8 at index .0, 138. is"),
+        ("pairs", "codes", np.array([[1] * 140 + [8]], np.uint8), r"8 at index .0, 140. is"),
+        ("floats", "weights", np.full((3, 140), 1.25, np.float32), "1.25 at .* a value of fp4"),
+        ("floats", "weights", np.full((3, 140), 6.5, np.float32), "6.5 at .* a value of fp4"),
+        ("floats", "activations", np.full((2, 1, 140), np.inf, np.float32), "inf at .* of fp16"),
+        ("floats", "activations", np.full((2, 1, 140), np.nan, np.float32), "nan at .* of fp16"),
+        ("look-ups", "planes", np.full((3, 5, 4), 4, np.int16), r"0\.\.3 is right"),
+        ("look-ups", "scale_exponents", np.full((3, 5), 65, np.int16), r"-64\.\.64 is right"),
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("interface", "few_threads")
