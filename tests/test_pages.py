@@ -6,6 +6,8 @@ from types import ModuleType
 
 import pytest
 
+from gray import alike_bars
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -203,4 +205,5 @@ def test_a_script_of_the_gallery_draws(path: Path) -> None:
     plt.close("all")
     runpy.run_path(str(path))
     assert plt.get_fignums()
+    assert [pair for number in plt.get_fignums() for pair in alike_bars(plt.figure(number))] == []
     plt.close("all")

@@ -21,8 +21,9 @@ for i, context in enumerate((2048, 32768)):
     attention = [g for g in model.gemms("decode", context) if g.stationary == "kv_cache"]
     cache = sum(g.n * g.k * g.batch * g.count for g in attention) / 2**30
     x, color = places + 0.4 * i - 0.2, ("#E69F00", "#56B4E9")[i]
+    hatch, name = ("", "///")[i], f"cache, context {context:,}"
     axes.bar(x, shares, 0.36, color="#0072B2", label=None if i else "weights")
-    axes.bar(x, cache, 0.36, bottom=shares, color=color, label=f"cache, context {context:,}")
+    axes.bar(x, cache, 0.36, bottom=shares, color=color, hatch=hatch, label=name)
 axes.set_xticks(places, BATCHES)
 axes.set(xlabel="sequences at once", ylabel="GiB read a token")
 axes.legend(frameon=False)

@@ -45,6 +45,7 @@ from bitlathe.sim.array.tile.trace import (
     write_tile_trace,
 )
 from bitlathe.sim.pe.weights import weight_decoder
+from gray import APART, lightness
 
 SIZES = {"m": 5, "n": 7, "k": 6}
 
@@ -230,20 +231,13 @@ def test_trace_writes_a_picture_or_a_table(tmp_path):
     assert "\n" not in large
 
 
-def lightness(color):
-    """CIE L* of a color, 0 to 100: what is left of it in gray."""
-    rgb = pytest.importorskip("matplotlib.colors").to_rgb(color)
-    red, green, blue = (((v + 0.055) / 1.055) ** 2.4 if v > 0.04 else v / 12.92 for v in rgb)
-    y = 0.2126 * red + 0.7152 * green + 0.0722 * blue
-    return 116 * y ** (1 / 3) - 16 if y > 0.0089 else 903.3 * y
-
-
 def test_pictures_are_told_apart_in_gray_and_their_legends_fit():
+    pytest.importorskip("matplotlib")
     systolic = [lightness(color) for color in COLORS]
-    assert min(a - b for a, b in pairwise(systolic)) > 10
+    assert min(a - b for a, b in pairwise(systolic)) > APART
     for light, dark in CHUNKS:
         tile = [PLAIN[WAIT], PLAIN[IDLE], light, dark, PLAIN[STALL]]
-        assert min(a - b for a, b in pairwise(map(lightness, tile))) > 7
+        assert min(a - b for a, b in pairwise(map(lightness, tile))) > APART
     for figure in (draw(timeline(6, 8, 4, 4, 4, "ws")), draw_tile(tile_timeline(2, 2, 8, TILE))):
         (legend,) = figure.legends
         assert legend.get_window_extent().width <= figure.bbox.width
