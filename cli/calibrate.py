@@ -10,9 +10,20 @@ from ..datatypes.base.errors import BitlatheError
 from ..reports.options import PATH, known
 from ..reports.terminal import print_json, print_table, progress_bar
 from .base import json_option, main
+from .guide import Listing
+
+AS_JSON = "bitlathe.calibrate.json"
 
 
-@main.command()
+class _Calibrate(Listing):
+    """The command; `--methods`, which comes before all others, knows of ``--json`` anywhere."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[AS_JSON] = "--json" in args
+        return super().parse_args(ctx, args)
+
+
+@main.command(cls=_Calibrate)
 @click.option(
     "--methods",
     is_flag=True,
@@ -119,8 +130,20 @@ def _option(text: str) -> tuple[str, Any]:
 
 def _list_methods(context: click.Context) -> None:
     """Print each method and its settings: which values they take, what they are by default."""
+    from dataclasses import asdict
+
     from ..datatypes.methods.table import METHODS
 
+    if context.meta[AS_JSON]:
+        told = ("name", "summary", "source", "scheme", "activation_scheme")
+        print_json(
+            [
+                {key: getattr(method, key) for key in told}
+                | {"settings": [asdict(each) for each in method.settings]}
+                for method in METHODS.values()
+            ]
+        )
+        context.exit()
     for method in METHODS.values():
         inputs = method.activation_scheme
         beside = "" if inputs == "none" else f", inputs {inputs}"

@@ -345,6 +345,11 @@ def test_methods_are_listed_with_their_settings():
             assert each.takes, (method.name, each)
     assert "    blocks=4 (a whole number 1..64)" in result.stdout
     assert "    alphas=[0.1, 0.2, " in result.stdout
+    rows = json.loads(run("calibrate", "--methods", "--json").stdout)
+    assert [row["name"] for row in rows] == list(METHODS)
+    damping = next(row for row in rows if row["name"] == "gptq")["settings"][0]
+    assert (damping["name"], damping["default"]) == ("damping", 0.01)
+    assert "0 to 1" in damping["takes"]
 
 
 def test_options_of_schemes_are_not_dropped_beside_what_was_calibrated(root):
