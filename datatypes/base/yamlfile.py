@@ -40,6 +40,17 @@ class Record(BaseModel):
     meant: ClassVar[Mapping[str, str]] = {}
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+    def __init__(self, /, **data: Any) -> None:
+        """Make a record of values as `validate` makes one of a document, refused in its words."""
+        try:
+            super().__init__(**data)
+        except ValidationError as err:
+            document = Document(source=type(self).__name__, data=data, marks={})
+            raise _refusal(type(self), document, err) from None
+
+    # pydantic: not called for records within others, whose problems have their place there
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
@@ -370,15 +381,20 @@ def validate(model: type[ModelT], document: Document) -> ModelT:
     try:
         return model.model_validate(document.data)
     except ValidationError as err:
-        seen: dict[str, None] = {}
-        errors = islice(err.errors(include_url=False), PROBLEMS_MAX)
-        for error in _joined(map(_of_union, errors), document.data):
-            loc = _in_file(error["loc"], document.data)
-            text = _explain(model, {**error, "loc": loc}, document.data)
-            named = re.match(r"([a-z_]+(?:\.[a-z_0-9]+)*): ", text)
-            if named and (not loc or named[1].startswith(f"{_shown(loc, document.data)}.")):
-                loc = tuple(named[1].split("."))  # a check across keys names the one it is about
-            seen[f"{document.where(loc)}: {text}"] = None
-        if err.error_count() > PROBLEMS_MAX:
-            seen[f"{document.source}: ... {err.error_count():,} problems in all."] = None
-        raise BitlatheError("\n".join(seen)) from None
+        raise _refusal(model, document, err) from None
+
+
+def _refusal(model: type[BaseModel], document: Document, err: ValidationError) -> BitlatheError:
+    """Return what pydantic found in a document, one line per problem."""
+    seen: dict[str, None] = {}
+    errors = islice(err.errors(include_url=False), PROBLEMS_MAX)
+    for error in _joined(map(_of_union, errors), document.data):
+        loc = _in_file(error["loc"], document.data)
+        text = _explain(model, {**error, "loc": loc}, document.data)
+        named = re.match(r"([a-z_]+(?:\.[a-z_0-9]+)*): ", text)
+        if named and (not loc or named[1].startswith(f"{_shown(loc, document.data)}.")):
+            loc = tuple(named[1].split("."))  # a check across keys names the one it is about
+        seen[f"{document.where(loc)}: {text}"] = None
+    if err.error_count() > PROBLEMS_MAX:
+        seen[f"{document.source}: ... {err.error_count():,} problems in all."] = None
+    return BitlatheError("\n".join(seen))

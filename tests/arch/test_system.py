@@ -4,7 +4,8 @@ import pytest
 
 import bitlathe as bl
 from bitlathe.arch import load_arch
-from bitlathe.arch.system import is_system, load_system, system_names
+from bitlathe.arch.system import Links, System, is_system, load_system, system_names
+from bitlathe.arch.vector import VectorUnit
 from bitlathe.datatypes.base.errors import BitlatheError
 
 PAIR = """\
@@ -107,3 +108,27 @@ def test_degrees_that_no_system_has_are_refused():
         load_system("bitmod-pear")
     with pytest.raises(BitlatheError, match="is a system of chips, where one chip is needed"):
         load_arch("bitmod-pair")
+
+
+LINKS = {"gb_per_s": 100, "latency_ns": 20, "energy_pj_per_bit": 1.17, "topology": "ring"}
+
+
+@pytest.mark.parametrize(
+    ("made", "values", "said"),
+    [
+        (Links, {**LINKS, "gb_per_s": 0},
+         "Links: gb_per_s: input should be greater than 0 (got 0)."),
+        (Links, {"latency_ns": 20}, "Links: key 'gb_per_s' is missing."),
+        (System, {"chip": "bitmod", "chips": 1, "links": {**LINKS, "latency_ns": -1}},
+         "System: links.latency_ns: input should be greater than or equal to 0 (got -1)."),
+        (System, {"chip": "bitmod", "chips": 2, "links": Links(**LINKS)},
+         "System: parallel: tensor 1 x pipeline 1 x expert 1 x data 1 = 1, but the system has 2"),
+        (VectorUnit, {"lanes": 8, "component": "fp16_lane", "memry": "io"},
+         "VectorUnit: unknown key 'memry'; did you mean 'memory'?"),
+    ],
+)  # fmt: skip
+def test_records_made_in_python_are_refused_in_the_words_of_files(made, values, said):
+    with pytest.raises(BitlatheError) as error:
+        made(**values)
+    assert str(error.value).splitlines()[0].startswith(said)
+    assert "pydantic" not in str(error.value)
