@@ -415,12 +415,23 @@ class Formats(Record):
                 found = rule.over(found)
         return found
 
-    def stored(self, kind: str, operand: str) -> Operand:
-        """Return the format of an operand of a kind of layer, or of what norms read."""
+    def stored(
+        self, kind: str, operand: str, name: str = "", layers: tuple[int, ...] = ()
+    ) -> Operand:
+        """Return the format of an operand of a kind of layer, or of what norms read.
+
+        Parameters
+        ----------
+        kind : str
+            That of a layer, or ``"norm"``.
+        operand : str
+        name, layers
+            As of `of`: of a product, which rules may be about.
+        """
         if kind == "norm":
             own = self.norm.input if self.norm is not None else None
             return own or self.linear.output
-        found: Operand = getattr(self.of(kind), operand)
+        found: Operand = getattr(self.of(kind, name, layers), operand)
         return found
 
     @property

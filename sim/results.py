@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 from ..arch.formats import Operand, countable
 from ..arch.schema import SPLITTING, Arch
@@ -18,12 +19,12 @@ from ..datatypes.base.numbers import ceil_div
 from ..workloads.conv import ConvNet
 from ..workloads.gemm import Gemm
 from ..workloads.model import Model
-from ..workloads.shares import Neighbours, Read, Share, Shares, Way, read_as, taken_by
+from ..workloads.shares import Neighbours, Read, Share, Shares, Way, around, read_as, taken_by
 from ..workloads.transformer import Staged
 from ..workloads.transformer.matrix import Product
 from ..workloads.vector_step import QUANTIZE, Tensor, VectorStep
-from .policy import formats_for
-from .vector import group_size
+from .policy import format_kind, formats_for
+from .vector import format_of, group_size, stored_bits
 
 MANY_TOKENS = 2**20  # scales along so many tokens weigh next to nothing
 Bits = tuple[Fraction, Fraction]
@@ -220,17 +221,106 @@ def _quantize(rule: Rule, gemm: Gemm, elements: int, read: Read, count: int) -> 
 
 def _resolved(rule: Rule, staged: Staged, each: Mapping[Gemm, Bits]) -> Iterator[VectorStep]:
     """Yield steps that read tensors as they were written, and leave them as they are read."""
-    if not staged.before:
-        yield from staged.steps
-        return
     made = {gemm.name: (gemm, bits) for gemm, bits in each.items()}
     left = dict[str, Fraction]()
-    for step in staged.steps:
+    resolved = (own for step in staged.steps for own in _by_layer(rule, staged, step))
+    for step in resolved:
+        if not staged.before:
+            yield step
+            continue
         writes = tuple(_as_read(rule, staged, step, tensor) for tensor in step.writes)
         if len(writes) == 1 and writes[0].bits_each is not None:
             left[step.name] = writes[0].bits_each
-        reads = (_as_made(tensor, step, made, left) for tensor in step.reads)
+        reads = (_as_made(tensor, made, left) for tensor in step.reads)
         yield replace(step, reads=tuple(reads), writes=writes)
+
+
+def _by_layer(rule: Rule, staged: Staged, step: VectorStep) -> Iterator[VectorStep]:
+    """Yield a step in the formats of the products around it, of layers with others apart.
+
+    What fused groups may take (softmax, what streams) stays one step, of the mean bits.
+    """
+    formats = rule.arch.formats
+    if not (formats.rules or formats.router or formats.lm_head):  # each kind has one format
+        yield step
+        return
+    found = Counter[VectorStep]()
+    alike = dict[tuple[str, ...], VectorStep]()
+    for near in around(staged, step):
+        comes = near.makers[-1].name if near.makers and step.streams else ""  # read by none
+        makers = [each for each in near.makers if each.name != comes]
+        reads, writes, makes = (
+            [_of_product(rule, step, each, beside) for each in some]
+            for some, beside in (
+                (step.reads, makers), (step.writes, near.readers), (step.makes, near.readers)
+            )
+        )  # fmt: skip
+        if not any((*reads, *writes, *makes)):
+            continue  # of other layers, whose steps have the same name
+        own = replace(
+            step,
+            reads=_or_else(reads, step.reads),
+            writes=_or_else(writes, step.writes),
+            makes=_or_else(makes, step.makes),
+        )
+        labels = tuple(
+            format_of(rule.arch, each).label for each in (*own.reads, *own.writes, *own.makes)
+        )
+        found[alike.setdefault(labels, own)] += near.layers
+    total = found.total()
+    if len(found) < 2:
+        yield next(iter(found), step)
+    elif step.streams or "softmax" in step.operations or step.count % total:
+        yield _mean_step(rule, found)
+    else:
+        for own, layers in found.items():
+            yield replace(own, count=step.count * layers // total)
+
+
+def _or_else(found: Sequence[Tensor | None], plain: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    return tuple(own or other for own, other in zip(found, plain, strict=True))
+
+
+def _of_product(
+    rule: Rule, step: VectorStep, tensor: Tensor, near: Sequence[Gemm]
+) -> Tensor | None:
+    """Return a tensor as that product's operand that takes the most bits; None if of no product."""
+    if tensor.kept or tensor.kind == "norm" or tensor.operand == "weight":
+        return None
+    operand, rows = tensor.operand, ceil_div(tensor.elements, tensor.width)
+    fits = [each for each in near if each.stored(operand)[1] == tensor.width]
+    many = sum(each.m * each.batch * each.count for each in fits)
+    if step.rows != many and not any(step.rows == each.m * each.batch for each in fits):
+        return None
+    formats = {each: getattr(formats_for(rule.arch, each), operand) for each in fits}
+    widest = max(fits, key=lambda each: formats[each].bits_per_element(tensor.width, rows))
+    if formats[widest].label == format_of(rule.arch, tensor).label:
+        return tensor
+    kind: Any = format_kind(widest)
+    return tensor._replace(kind=kind, product=widest.name, layers=widest.layers)
+
+
+def _mean_step(rule: Rule, found: Counter[VectorStep]) -> VectorStep:
+    """Return the step of most layers, its tensors of the mean bits of all."""
+    most, total = max(found, key=lambda each: found[each]), found.total()
+
+    def mean(name: str) -> tuple[Tensor, ...]:
+        columns = zip(*(getattr(each, name) for each in found), strict=True)
+        return tuple(
+            tensor._replace(
+                bits_each=sum(
+                    (
+                        stored_bits(rule.arch, each) / each.elements * layers
+                        for each, layers in zip(column, found.values(), strict=True)
+                    ),
+                    Fraction(0),
+                )
+                / total
+            )
+            for tensor, column in zip(getattr(most, name), columns, strict=True)
+        )
+
+    return replace(most, reads=mean("reads"), writes=mean("writes"))
 
 
 def _as_read(rule: Rule, staged: Staged, step: VectorStep, tensor: Tensor) -> Tensor:
@@ -246,17 +336,14 @@ def _as_read(rule: Rule, staged: Staged, step: VectorStep, tensor: Tensor) -> Te
 
 def _as_made(
     tensor: Tensor,
-    step: VectorStep,
     made: Mapping[str, tuple[Gemm, Bits]],
     left: Mapping[str, Fraction],
 ) -> Tensor:
-    """Return a tensor that a step reads as what made it stored it."""
+    """Return a tensor that a step reads as what made it stored it, where that is known."""
     plain = tensor._replace(maker="")
     if tensor.maker in left:
         return plain._replace(bits_each=left[tensor.maker])
-    if tensor.kept or tensor.operand != "output":
+    if tensor.kept or tensor.operand != "output" or tensor.maker not in made:
         return plain
-    for name in (tensor.maker,) if tensor.maker else step.after:
-        if name in made and made[name][0].output_elements == tensor.elements:
-            return plain._replace(bits_each=made[name][1][0])
-    return plain
+    gemm, (bits, _) = made[tensor.maker]
+    return plain._replace(bits_each=bits) if gemm.output_elements == tensor.elements else plain

@@ -86,11 +86,16 @@ class Pass:
         return self.work_cycles + self.latency_cycles
 
 
+def format_of(arch: Arch, tensor: Tensor) -> Operand:
+    """Return the format in which a chip stores a tensor."""
+    return arch.formats.stored(tensor.kind, tensor.operand, tensor.product, tensor.layers)
+
+
 def stored_bits(arch: Arch, tensor: Tensor) -> Fraction:
     """Return the bits of a tensor as the chip stores such an operand."""
     if tensor.bits_each is not None:
         return tensor.elements * tensor.bits_each
-    stored = arch.formats.stored(tensor.kind, tensor.operand)
+    stored = format_of(arch, tensor)
     rows = ceil_div(tensor.elements, tensor.width)
     return tensor.elements * Fraction(stored.bits_per_element(tensor.width, rows))
 
@@ -115,7 +120,7 @@ def _states(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
 def _quantizing(arch: Arch, step: VectorStep) -> Iterator[Operation]:
     """Yield the work of storing what a step makes in another format than results have."""
     for tensor in (*step.writes, *step.makes):
-        stored = arch.formats.stored(tensor.kind, tensor.operand)
+        stored = format_of(arch, tensor)
         plain = formats_of(arch, "linear" if tensor.kind == "norm" else tensor.kind).output
         if stored.label != plain.label:
             groups = ceil_div(tensor.width, group_size(stored, tensor.width))  # the last is short

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from .gemm import ROUTERS, Gemm, Operand
 from .transformer.matrix import ENTRY, SOURCE, Product
-from .transformer.products import Staged
+from .transformer.products import LayerProducts, Staged
 from .vector_step import Tensor, VectorStep
 
 
@@ -75,7 +75,7 @@ class Neighbours:
         places = {product.gemm.name: i for i, product in enumerate(self.products)}
         behind: dict[str, list[VectorStep]] = defaultdict(list)
         for step in self.steps:
-            for name in dict.fromkeys(step.after):
+            for name in dict.fromkeys((*step.after, *(read.maker for read in step.reads))):
                 behind[name].append(step)
         for product in self.products:
             name, gemm = product.gemm.name, product.gemm
@@ -112,6 +112,47 @@ def taken_by(products: Sequence[Product], step: VectorStep) -> Iterator[Gemm]:
     for product in products:
         if step.name in _taken(product) if product.takes else set(step.after) & set(product.inputs):
             yield product.gemm
+
+
+class Around(NamedTuple):
+    """The products around a step in some layers that are alike: what it works on, what reads it."""
+
+    makers: tuple[Gemm, ...]
+    readers: tuple[Gemm, ...]
+    layers: int
+
+
+def around(staged: Staged, step: VectorStep) -> Iterator[Around]:
+    """Yield the products around a step of a transformer, for each kind of layers that has it.
+
+    What a layer's last part leaves is read by the first part of the next one, as a norm behind it
+    is counted: the layer's own stands for it.
+
+    Parameters
+    ----------
+    staged : Staged
+        The pass.
+    step : VectorStep
+    """
+    if staged.source is not None:
+        yield from around(staged.source, step)
+    if any(tensor.kind == "lm_head" for tensor in step.writes):
+        yield Around((), tuple(p.gemm for p in staged.after if ENTRY in p.inputs), 1)
+        return
+    for each in staged.layers:
+        makers = tuple(p.gemm for p in each.products if p.gemm.name in step.after)
+        if makers:
+            readers = [*taken_by(each.products, step)] or [*_next_turn(each, step.after)]
+            yield Around(makers, tuple(readers), each.layers.count)
+
+
+def _next_turn(layer: LayerProducts, exits: Sequence[str]) -> Iterator[Gemm]:
+    """Yield the products that read what a turn of parts leaves, whose results have some names."""
+    parts = iter(layer.parts)
+    turns = [(turn, [each for _ in turn for each in next(parts)]) for turn in layer.layers.turns]
+    for (turn, _), (_, products) in zip(turns, (*turns[1:], turns[0]), strict=True):
+        if any(name in exits for part in turn for name in part.exits):
+            yield from (product.gemm for product in products if ENTRY in product.inputs)
 
 
 def _neighbours(staged: Staged) -> Iterator[tuple[Sequence[Product], int]]:
@@ -184,9 +225,9 @@ def _read_by_steps(
 ) -> bool:
     """Return whether a step takes a product's results from memory."""
     return any(
-        not step.streams or (step not in streaming and step.reads)
+        (gemm.name in step.after and (not step.streams or (step not in streaming and step.reads)))
+        or any(read.maker == gemm.name for read in step.reads)
         for step in steps
-        if gemm.name in step.after
     )
 
 

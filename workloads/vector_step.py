@@ -106,16 +106,20 @@ class Tensor(NamedTuple):
     are the stream that layers add to. Where that is not the format of the kind's results, whoever
     makes it quantizes it. ``kept``: a state, which lies there between passes, so that it passes
     memory even where results stay on the chip. ``maker``: the product whose results it is as they
-    lie, or the step that left it, where that is known. ``bits_each``: what an element takes on a
-    chip, where that is found from what made or reads it (`sim.results`).
+    lie, or the step that left it, where that is known. ``product``, ``layers``: the product whose
+    operand it is, and the layers for which that stands, where a chip has it in a format of its own;
+    ``bits_each``: what an element takes on a chip, where that is found from what made or reads it
+    (both `sim.results`).
     """
 
     elements: int
     width: int
-    kind: Literal["linear", "attention", "conv", "lm_head", "norm"] = "linear"
+    kind: Literal["linear", "attention", "conv", "lm_head", "router", "norm"] = "linear"
     operand: Literal["weight", "input", "output"] = "output"
     kept: bool = False
     maker: str = ""
+    product: str = ""
+    layers: tuple[int, ...] = ()
     bits_each: Fraction | None = None
 
 

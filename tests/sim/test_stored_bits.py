@@ -239,6 +239,66 @@ def test_each_layers_cache_is_written_as_it_is_read():
     assert results.of(keys) == (code + Fraction(16, 256), code)
 
 
+ROWS_OF_32 = {bits: TOKENS * (32 * bits + 16) for bits in (4, 8)}
+"""Bits of what a norm leaves of all tokens, a scale for each."""
+
+
+@pytest.mark.parametrize(
+    ("rule", "step", "operand", "said"),
+    [
+        ({"names": ["gate_proj", "up_proj"], "input": "int4@channel"},
+         "o_proj_norm", "output", {ROWS_OF_32[4]: 2}),
+        ({"names": ["gate_proj"], "input": "int4@channel"},  # up_proj reads 8 bits of it
+         "o_proj_norm", "output", {ROWS_OF_32[8]: 2}),
+        ({"names": ["?_proj"], "layers": [0], "input": "int4@channel"},
+         "down_proj_norm", "output", {ROWS_OF_32[4]: 1, ROWS_OF_32[8]: 1}),
+        ({"kind": "lm_head", "input": "int4@channel"}, "final_norm", "output", {32 * 4 + 16: 1}),
+        ({"kind": "attention", "names": ["attention_av"], "input": "int4@channel"},
+         "softmax", "output", {4 * TOKENS * (TOKENS * 4 + 16): 2}),
+        ({"kind": "attention", "names": ["attention_qk"], "output": "int8@channel"},
+         "softmax", "input", {4 * TOKENS * (TOKENS * 8 + 16): 2}),
+        ({"names": ["gate_proj"], "output": "int8@channel"},
+         "activation", "input", {TOKENS * (40 * 8 + 16): 2}),
+        ({"names": ["gate_proj"], "layers": [1], "output": "int8@channel"},
+         "activation", "input", {TOKENS * (40 * 8 + 16 + 40 * 16) // 2: 2}),
+    ],
+)  # fmt: skip
+def test_steps_read_and_leave_what_rules_say_of_the_products_beside(rule, step, operand, said):
+    chip = chip_of_halves(**{"formats.rules": [rule]})
+    run = bl.simulate(chip, LLAMA, context=TOKENS, fidelity="analytic", fusion=False)
+    found = {each.dram_bits[operand]: each.count for each in run.layers if each.name == step}
+    assert found == said
+
+
+@pytest.mark.parametrize("rule", [{"names": ["*down*"], "input": "int4@channel"},
+                                  {"names": ["*gate*"], "output": "int8@channel"}])  # fmt: skip
+def test_a_traced_mlp_moves_what_that_of_a_configuration_does(rule):
+    """The gate is read by the product with it as its results lie, whatever has as many elements."""
+    torch = pytest.importorskip("torch")
+
+    class Gated(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            into, back = (32, 40, False), (40, 32, False)
+            self.gate, self.up = torch.nn.Linear(*into), torch.nn.Linear(*into)
+            self.down = torch.nn.Linear(*back)
+
+        def forward(self, x):
+            gate = torch.nn.functional.silu(self.gate(x))
+            return self.down(gate * self.up(x))
+
+    traced = bl.workloads.from_torch(Gated(), torch.zeros(TOKENS, 32))
+    chip = chip_of_halves(**{"formats.rules": [rule]})
+    whole = bl.simulate(chip, LLAMA, context=TOKENS, fidelity="analytic", fusion=False)
+    alone = bl.simulate(chip, traced, fidelity="analytic", fusion=False)
+    of_whole, of_alone = (
+        {each.name: each.dram_bits for each in run.layers} for run in (whole, alone)
+    )
+    for name in ("gate", "up", "down"):
+        assert of_alone[name] == of_whole[f"{name}_proj"], name
+    assert of_alone["up.multiply"] == of_whole["activation"]
+
+
 def test_a_token_brings_its_part_of_the_scales_of_a_growing_cache():
     """Values along 64 tokens share 16 bits: a token brings a 64th; of all, nothing."""
     rule = {"kind": "attention", "names": ["attention_av"], "weight": "int8@g64"}

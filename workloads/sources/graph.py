@@ -26,6 +26,10 @@ Name = Callable[[frozenset[str], str], str]
 """From the weights that a product has, and its kind, to its name."""
 
 
+Found = tuple[VectorStep, int | None, tuple[int | None, ...]]
+"""A step, the place of the product that it stands behind, and of those that made what it reads."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
     """Where a tensor comes from.
@@ -57,6 +61,11 @@ class Origin:
     def of_size(self, distinct: int) -> "Origin":
         """Return the origin of a tensor of so many elements."""
         return replace(self, distinct=distinct)
+
+    @property
+    def maker(self) -> int | None:
+        """The place of the product whose results lie there, be they worked on as they left."""
+        return max(self.sources) if self.direct and self.sources and not self.softmax else None
 
     def through_softmax(self) -> "Origin":
         """Return the origin of what a softmax makes of it."""
@@ -93,7 +102,7 @@ class Graph:
     _weights: set[str] = field(default_factory=set)
     _leaving: set[int] = field(default_factory=set)
     _beside: dict[str, None] = field(default_factory=dict)
-    _steps: list[tuple[VectorStep, int | None]] = field(default_factory=list)
+    _steps: list[Found] = field(default_factory=list)
 
     def beside(self, operation: str) -> None:
         """Note an operation that works on what depends on inputs and multiplies no matrices."""
@@ -189,7 +198,8 @@ class Graph:
         )
         made = self._add(scores, asked, key)
         between = softmax(scores)
-        self._steps.append((replace(between, name=name(frozenset(), between.name)), _latest(made)))
+        between = replace(between, name=name(frozenset(), between.name))
+        self._steps.append((between, _latest(made), (_latest(made),)))
         return self._add(mix, made, value)
 
     def step(
@@ -201,6 +211,7 @@ class Graph:
         *,
         streams: bool,
         others: Sequence[int] = (),
+        kept: Sequence[Origin] = (),
     ) -> None:
         """Add what a vector unit does between products; of weights and constants it is nothing.
 
@@ -218,12 +229,15 @@ class Graph:
             Whether it takes elements one by one as they come, and its results go on so.
         others : sequence of int
             Elements of each further operand, which lie in memory.
+        kept : sequence of Origin
+            Of what is read from memory, where that is known: of these, or unless it streams of the
+            first operand and these.
         """
         origin = joined(origins)
         elements, rows, made = sizes
         if origin.kind < INPUT or not (elements and made):
             return
-        kept = (*others,) if streams else (elements, *others)
+        read = (*others,) if streams else (elements, *others)
         step = VectorStep(
             name=name,
             operations=operations,
@@ -232,12 +246,13 @@ class Graph:
             after=(),
             streams=streams,
             pieces=rows if streams else 1,
-            reads=tuple(Tensor(read, max(1, read // rows)) for read in kept),
+            reads=tuple(Tensor(each, max(1, each // rows)) for each in read),
             writes=() if streams else (Tensor(made, max(1, made // rows), operand="input"),),
         )
         newest = max(origins, key=lambda each: max(each.sources, default=-1))
         step = replace(step, direct=newest.direct or not newest.sources)
-        self._steps.append((step, _latest(origin)))
+        makers = (each.maker for each in kept) if len(kept) == len(read) else (None for _ in read)
+        self._steps.append((step, _latest(origin), tuple(makers)))
 
     def convolution(
         self,
@@ -303,10 +318,7 @@ class Graph:
             raise BitlatheError("it multiplies no matrices: there is nothing to run.")
         gemms = [gemm for gemm, _, _ in self._found]
         names, own = shared_names(gemms), _own_names(gemms)
-        steps = [
-            replace(step, name=_behind(step.name, place, own), after=_after(place, own))
-            for step, place in self._steps
-        ]
+        steps = _named(self._steps, own)
         alone = Products(
             entries=self._entries(own),
             steps=tuple(
@@ -409,14 +421,25 @@ def _latest(origin: Origin) -> int | None:
     return max(origin.sources, default=None)
 
 
-def _counted(
-    found: Sequence[tuple[VectorStep, int | None]], products: Sequence[str]
-) -> tuple[VectorStep, ...]:
-    """Return steps behind the products of these names, those alike in repeated layers once."""
-    steps = [
-        replace(step, name=_behind(step.name, place, products), after=_after(place, products))
-        for step, place in found
+def _named(found: Sequence[Found], products: Sequence[str]) -> list[VectorStep]:
+    """Return steps behind the products of these names."""
+    return [
+        replace(
+            step,
+            name=_behind(step.name, place, products),
+            after=_after(place, products),
+            reads=tuple(
+                each if maker is None else each._replace(maker=products[maker])
+                for each, maker in zip(step.reads, makers, strict=True)
+            ),
+        )
+        for step, place, makers in found
     ]
+
+
+def _counted(found: Sequence[Found], products: Sequence[str]) -> tuple[VectorStep, ...]:
+    """Return steps behind the products of these names, those alike in repeated layers once."""
+    steps = _named(found, products)
     counts: dict[VectorStep, int] = {}
     for step, name in zip(steps, shared_names(steps), strict=True):
         one = replace(step, name=name)

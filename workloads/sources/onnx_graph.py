@@ -297,6 +297,7 @@ class _Walk:
             [self.origin(name) for name in own],
             streams=asked.streams,
             others=[math.prod(shapes[name] or ()) for name in inputs],
+            kept=[self.origin(name) for name in (*(() if asked.streams else (last,)), *inputs)],
         )
         return True
 

@@ -331,14 +331,15 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         flows = streams(call)
         # the operand that was made last streams; others lie in memory, weights in the unit
         last = max(own, key=lambda t: max(self.origin(t).sources, default=-1))
-        others = [t.numel() for t in own if t is not last and self.origin(t).kind == INPUT]
+        others = [t for t in own if t is not last and self.origin(t).kind == INPUT]
         self.graph.step(
             self.names.of_step(asked[-1]),
             asked,
             sizes_of(call, args, tuple(last.shape if flows else read[0].shape), tuple(made.shape)),
             origins,
             streams=flows,
-            others=others if flows else (),
+            others=[t.numel() for t in others] if flows else (),
+            kept=[self.origin(t) for t in (others if flows else read[:1])],
         )
         return True
 
