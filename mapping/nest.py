@@ -156,6 +156,8 @@ class Loops:
 
     def bordered(self) -> "Loops":
         """Return the layer with the border of a convolution stored, as part of its input."""
+        if not self.windows:
+            return self
         sizes = self.sizes
         windows = tuple(each.bordered(sizes[each.out], sizes[each.tap]) for each in self.windows)
         return replace(self, windows=windows)

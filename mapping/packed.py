@@ -131,6 +131,8 @@ class Packed:
         And the outputs, where some may read nothing but border.
         """
         layer, dims = self.layer, self.dims
+        if not layer.windows:
+            return 0
         outs = sum(1 << dims.index(window.out) for window in layer.windows)
         taps = sum(1 << dims.index(window.tap) for window in layer.windows)
         if (outs | taps) & ~indexed:
@@ -442,11 +444,8 @@ class Packed:
         rates = self._flat[1][1]
         for t, move in enumerate(self.moves):
             if move.child is None:
-                times = np.ones(len(ways), np.int64)
-                for d, dim in enumerate(self.dims):
-                    if dim not in self.layer.indexes[move.operand]:
-                        times = times * ways.counts[:, d]
                 once, again = rates[t].tolist()
-                energy += self._elements(move.operand) * (once + again * (times - 1))
+                rest = ways.times(frozenset(self.dims) - set(self.layer.indexes[move.operand])) - 1
+                energy += self._elements(move.operand) * (once + again * rest)
         self._bounded = ways, cycles, energy
         return cycles, energy

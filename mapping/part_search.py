@@ -77,7 +77,8 @@ class PartSearch:
         until, stop = self.evaluated + limit, self.nodes + most
         if not self._bounded and self._left.size:
             self._bound(limit, most)
-        self._keep(self._may_be_best())  # other parts have found something since
+        if self._left.size:
+            self._keep(self._may_be_best())  # other parts have found something since
         while self._left.size and self.evaluated < until and self.nodes < stop:
             waiting = np.flatnonzero(~self._put_off)
             if not waiting.size:
@@ -100,6 +101,8 @@ class PartSearch:
             may = self._may_be_best()
             may[start], self._put_off[start] = not done, True
         self._keep(may)
+        if not self._left.size:
+            return
         for sharper in (Packed.floor_bounds, exact_bounds):
             if self._left.size:
                 self._cycles, self._energy = sharper(

@@ -104,6 +104,7 @@ class Ways:
             self.choices.append(_of_axis(layer, axis) if fixed is None else [fixed])
         self.dims = tuple(layer.sizes)
         self._sizes: Ints = np.array(list(layer.sizes.values()), np.int64)
+        self._times: dict[frozenset[str], Ints] = {}
         self._busy: dict[tuple[str, ...], Ints] = {}
         self._units: dict[tuple[str, ...], Ints] = {}
         self._units_by: dict[tuple[tuple[str, ...], ...], Ints] = {}
@@ -146,6 +147,13 @@ class Ways:
         """Steps in all, by way."""
         found: Ints = self.counts.prod(axis=1)
         return found
+
+    def times(self, dims: frozenset[str]) -> Ints:
+        """Return the steps of some dimensions together, by way."""
+        if dims not in self._times:
+            some = [d for d, dim in enumerate(self.dims) if dim in dims]
+            self._times[dims] = self.counts[:, some].prod(axis=1)
+        return self._times[dims]
 
     def busy_units(self, axes: tuple[str, ...]) -> Ints:
         """Return the units of some axes that have work, summed over all steps, by way."""

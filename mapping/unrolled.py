@@ -122,8 +122,10 @@ class Unrolled:
 
     def _fitting(self, d: int, chain: Ints) -> Ints:
         """Leave out the chains of a dimension that do not fit with a step's tile of the others."""
-        packed, step = self.packed, int(self.step_tile[d])
-        fits = np.ones(len(chain), np.bool_)
+        packed, step, size = self.packed, int(self.step_tile[d]), int(self.packed.sizes[d])
+        if not len(chain):
+            return chain
+        fits, largest = np.ones(len(chain), np.bool_), chain[0].tolist()
         for i, (memory, tier, indexed, per) in enumerate(packed.held_rows):
             if not indexed >> d & 1 or packed.unbounded[memory]:
                 continue
@@ -132,12 +134,11 @@ class Unrolled:
                 one for e, one in enumerate(self._one_step[per]) if e != d and indexed >> e & 1
             )
             up, down = packed.held_ratio[i, 0].tolist()
-            size, column = int(packed.sizes[d]), chain[:, tier - 1]
-            most = min(int(column[0]), size) if len(column) else 0  # smaller ones take no more
+            most = min(largest[tier - 1], size)  # smaller ones take no more
             mine = most // step * int(share[step]) + int(share[most % step])
             if -(-mine * others * up // down) <= packed.room[memory]:
                 continue
-            tiles = np.minimum(column, size)
+            tiles = np.minimum(chain[:, tier - 1], size)
             held = -(-(tiles // step * share[step] + share[tiles % step]) * others * up // down)
             fits &= held <= packed.room[memory]
         return chain if fits.all() else chain[fits]

@@ -192,10 +192,9 @@ class Floors:
         chain = self._chain
         ends = self._counts[:, :, ALONE] + self._counts[:, :, LAST]
         rows = (self._rows * ends.sum(axis=1)).sum(axis=0)
-        self._outer(self._busy, "input", rows * chain.inner, chain.first.input)
-        self.pj += self._outer_pj("input", rows * chain.inner, chain.first.input)
-        self._outer(self._busy, "output", rows * chain.out, chain.second.output, leaves=True)
-        self.pj += self._outer_pj("output", rows * chain.out, chain.second.output, leaves=True)
+        self.pj += self._outer(self._busy, "input", rows * chain.inner, chain.first.input)
+        results = "output", rows * chain.out, chain.second.output
+        self.pj += self._outer(self._busy, *results, leaves=True)
 
     def _spill(self, busy: dict[PortAt, Floats]) -> Floats:
         """Add the clocks of inputs that come again, and of sums; return the energy of both."""
@@ -208,8 +207,7 @@ class Floors:
             ("output", (later + last) * chain.out, sums, False),
             ("output", (first + later) * chain.out, sums, True),
         ):
-            self._outer(busy, operand, elements, bits, leaves=leaves)
-            pj += self._outer_pj(operand, elements, bits, leaves=leaves)
+            pj += self._outer(busy, operand, elements, bits, leaves=leaves)
         return pj
 
     def _weights_of(self, *, once: bool) -> tuple[dict[PortAt, Floats], Floats]:
@@ -224,8 +222,7 @@ class Floors:
             (columns * chain.inner * chain.matrices, chain.first.weight),
             (columns * chain.out, chain.second.weight),
         ):
-            self._outer(busy, "weight", elements, bits)
-            pj += self._outer_pj("weight", elements, bits)
+            pj += self._outer(busy, "weight", elements, bits)
         return busy, pj
 
     def _outer_ends(self, operand: str, *, leaves: bool) -> list[tuple[PortAt, str]]:
@@ -242,19 +239,14 @@ class Floors:
         bits: Fraction,
         *,
         leaves: bool = False,
-    ) -> None:
-        for at, _ in self._outer_ends(operand, leaves=leaves):
-            width = self._near.whole.memory(at.memory).ports[at.port].width_bits
-            busy[at] = busy.get(at, self._zero) + elements * float(bits / width)
-
-    def _outer_pj(
-        self, operand: str, elements: Ints, bits: Fraction, *, leaves: bool = False
     ) -> Floats:
+        """Add the clocks of what comes from the outermost memory, or leaves; return its energy."""
         pj = self._zero.copy()
         for at, way in self._outer_ends(operand, leaves=leaves):
             port = self._near.whole.memory(at.memory).ports[at.port]
-            each = port.read_pj if way == "read" else port.write_pj
-            pj += elements * (float(bits / port.width_bits) * each)
+            accesses = float(bits / port.width_bits)
+            busy[at] = busy.get(at, self._zero) + elements * accesses
+            pj += elements * (accesses * (port.read_pj if way == "read" else port.write_pj))
         return pj
 
 

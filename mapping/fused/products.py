@@ -162,13 +162,13 @@ def floor_of(loops: Loops, bits: OperandBits, inside: Hierarchy, near: NearChip)
         bordered = end.operand == "input" and reads_border(loops)
         if end.alone:
             elements = max(elements, taken)
-        up, down = end.clocks
+        (up, down), (code, parts), (width, wide) = end.clocks, end.code, end.width
         units = ceil_div(elements * up, down)
-        moved = float(elements * end.code)
+        moved = elements * code / parts
         if end.alone and not bordered:
-            units, moved = max(units, turns), max(moved, float(turns * end.width))
+            units, moved = max(units, turns), max(moved, turns * width / wide)
         energy = (moved + elements * end.beside) * end.bit_pj
-        memory_pj += energy + float(taken * end.code) * end.behind_pj
+        memory_pj += energy + taken * code / parts * end.behind_pj
         written_pj += energy if end.writes else 0.0
         reads, wrote, busy = accesses.get(near.ports[end.port], (0, 0, 0))
         both = (reads, wrote + units) if end.writes else (reads + units, wrote)
@@ -188,16 +188,17 @@ def floor_of(loops: Loops, bits: OperandBits, inside: Hierarchy, near: NearChip)
 class _End(NamedTuple):
     """What of an operand passes the near memories' port, whatever the sizes of a product.
 
-    ``alone``: nothing behind them keeps it. ``clocks``: of an element's code, as a ratio.
-    ``beside``: bits of an element that are none of its code. ``behind_pj``: `end_pj`.
+    ``alone``: nothing behind them keeps it. ``width``, ``code``, ``clocks``: bits of the port, and
+    of an element's code, and the code's clocks, as ratios. ``beside``: bits of an element that are
+    none of its code. ``behind_pj``: `end_pj`.
     """
 
     operand: str
     writes: bool
     alone: bool
     port: int
-    width: Fraction
-    code: Fraction
+    width: tuple[int, int]
+    code: tuple[int, int]
     clocks: tuple[int, int]
     beside: float
     bit_pj: float
@@ -217,8 +218,8 @@ def _ends(bits: OperandBits, inside: Hierarchy) -> tuple[_End, ...]:
                 writes=writes,
                 alone=not writes and len(inside.chain(operand)) == 1,
                 port=i,
-                width=width,
-                code=code,
+                width=width.as_integer_ratio(),
+                code=code.as_integer_ratio(),
                 clocks=(code / width).as_integer_ratio(),
                 beside=float(bits.of(operand) - code),
                 bit_pj=bit_pj(one, operand, writes=writes),
