@@ -12,6 +12,7 @@ import json
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -34,6 +35,16 @@ def switched_off() -> bool:
 
 @lru_cache(maxsize=4096)
 def _text(part: object) -> str:
+    return _written(part)
+
+
+def _written(part: Any) -> str:
+    """Return a record with all fields, also where its own repr is short, as that of a mapping."""
+    if is_dataclass(part):
+        each = (f"{f.name}={_written(getattr(part, f.name))}" for f in fields(part) if f.repr)
+        return f"{type(part).__qualname__}({', '.join(each)})"
+    if type(part) is tuple:
+        return f"({', '.join(map(_written, part))}{',' * (len(part) == 1)})"
     return repr(part)
 
 
@@ -49,7 +60,7 @@ def _kept_text(part: object) -> str:
     try:
         return _text(part)
     except TypeError:  # it has no hash
-        return repr(part)
+        return _written(part)
 
 
 class Kept(Generic[Found]):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
-from bitlathe.datatypes.base.kept_lines import Store
+from bitlathe.datatypes.base.kept_lines import Store, key_of
 from bitlathe.mapping import kept_results
 from bitlathe.mapping.best import best_of
 from bitlathe.mapping.kept_results import best_mapping
@@ -182,3 +182,20 @@ def test_a_kept_result_loads_no_compiler() -> None:
         "assert not {'numba', 'llvmlite'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_mappings_that_are_shown_alike_are_kept_apart():
+    """A repr is a line for readers; what decides a result is every loop and tile."""
+    mapping = best_mapping(LAYER, BITS, CHIP, "cycles", keep=False).mapping
+    level = next(each for each in mapping.levels if each.loops)
+    loop = replace(level.loops[0], tile=level.loops[0].tile + 1)
+    other = replace(
+        mapping,
+        levels=tuple(
+            replace(each, loops=(loop, *each.loops[1:])) if each is level else each
+            for each in mapping.levels
+        ),
+    )
+    assert repr(mapping) == repr(other)
+    assert len({key_of(LAYER, each) for each in (mapping, other)}) == 2
+    assert len({key_of((each, 1)) for each in (mapping, other)}) == 2
