@@ -330,7 +330,8 @@ def _product(
 def systolic_case(pe: PEKind, rows: int, columns: int, chunks: int, seed: int) -> Case:
     """Return a run of an array: whole products, their results and clocks by the array's rung.
 
-    Each product is loaded, then runs fold after fold with no clock between.
+    Each product is loaded, then runs fold after fold with no clock between. The first fills the
+    buffers.
 
     Parameters
     ----------
@@ -349,6 +350,8 @@ def systolic_case(pe: PEKind, rows: int, columns: int, chunks: int, seed: int) -
     while count < chunks:
         length = 1 if rng.random() < 0.3 else int(rng.integers(1, WORDS // 3 + 1))
         m, n = int(rng.integers(1, 3 * rows + 1)), int(rng.integers(1, 3 * columns + 1))
+        if not count:  # every word of both buffers
+            length, m, n = WORDS // 2, 2 * rows, 2 * columns
         given, taken, sums = _product(mac, m, n, length, rng)
         left, right = side(given, rows), side(taken, columns)
         filled, runs = loads(left, right), _runs(left, right, given.shape[1], rows, rng)
