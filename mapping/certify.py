@@ -4,6 +4,7 @@ Here the records of a layer, a chip and a mapping become the plain data that `ma
 Energies are floats on a chip; a certificate has exactly these floats, as fractions.
 """
 
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
@@ -12,8 +13,9 @@ from ..datatypes.base.errors import BitlatheError
 from .best import Objective
 from .nest import Loops, Mapping, dims_of
 from .operands import OperandBits
-from .proof.check import ABOUT, VERSION, cost_data, space_of, traffic_data
+from .proof.check import ABOUT, VERSION, cost_data, figures_data, space_of, traffic_data
 from .proof.cost import cost
+from .proof.figures import Work, pared
 from .proof.floor import dram_bits, traffic_floor
 from .proof.record import CONVOLUTION, DIMS, PRODUCT, chip_of, layer_of, nest_of
 from .prove import prove
@@ -52,8 +54,8 @@ def layer_data(layer: Loops, bits: OperandBits) -> dict[str, Any]:
         "windows": [
             {
                 "size": window.size,
-                "stride": window.stride,
-                "dilation": window.dilation,
+                "stride": window.stride if layer.sizes[window.out] > 1 else 1,
+                "dilation": window.dilation if layer.sizes[window.tap] > 1 else 1,
                 "padding": window.padding,
             }
             for window in layer.windows
@@ -78,8 +80,9 @@ def chip_data(chip: Hierarchy) -> dict[str, Any]:
         raise BitlatheError(
             f"{alone[0]}.multicast is false, which certificates do not count; set it to true."
         )
+    axes = [axis.name for axis in chip.axes]
     return {
-        "memories": [_memory_data(memory) for memory in chip.memories],
+        "memories": [_memory_data(memory, axes) for memory in chip.memories],
         "axes": [
             {
                 "name": axis.name,
@@ -88,20 +91,26 @@ def chip_data(chip: Hierarchy) -> dict[str, Any]:
             }
             for axis in chip.axes
         ],
-        "units": list(chip.units),
+        "units": ordered(chip.units, axes),
         "unit_pj": number(chip.unit_pj),
         "table_cycles": chip.table_cycles,
-        "table_units": list(chip.table_units),
+        "table_units": ordered(chip.table_units, axes),
         "table_pj": number(chip.table_pj),
         "static_pj": number(chip.static_pj),
         "fill_cycles": chip.fill_cycles,
     }
 
 
-def _memory_data(memory: Memory) -> dict[str, Any]:
+def ordered(names: Iterable[str], known: Iterable[str] = OPERANDS) -> list[str]:
+    """Return names in the order of those that are known."""
+    some = set(names)
+    return [name for name in known if name in some]
+
+
+def _memory_data(memory: Memory, axes: list[str]) -> dict[str, Any]:
     return {
         "name": memory.name,
-        "holds": list(memory.holds),
+        "holds": ordered(memory.holds),
         "size_bits": memory.size_bits,
         "words": memory.words,
         "ports": [
@@ -110,17 +119,41 @@ def _memory_data(memory: Memory) -> dict[str, Any]:
                 "width_bits": number(port.width_bits),
                 "read_pj": number(port.read_pj),
                 "write_pj": number(port.write_pj),
-                "operands": list(port.operands),
+                "operands": ordered(port.operands),
                 "burst_bits": port.burst_bits,
             }
             for port in memory.ports
         ],
-        "per": list(memory.per),
+        "per": ordered(memory.per, axes),
         "double_buffered": memory.double_buffered,
-        "optional": list(memory.optional),
+        "optional": ordered(memory.optional),
         "latency_cycles": memory.latency_cycles,
         "keep_halo": memory.keep_halo,
         "decode_pj": number(memory.decode_pj),
+    }
+
+
+def about_data(
+    layer: Loops, bits: OperandBits, hierarchies: tuple[Hierarchy, ...]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return a layer and the chip in all its dataflows as plain data, without what none needs."""
+    described = layer_data(layer, bits)
+    works = [Work(layer_of(described), Fraction(0))]
+    return described, [pared(works, chip_data(each)) for each in hierarchies]
+
+
+def mapping_data(mapping: Mapping) -> dict[str, Any]:
+    """Return a mapping as plain data, operands of each level in their order."""
+    data = mapping.to_dict()
+    return data | {
+        "levels": [
+            {
+                **level,
+                "keeps": ordered(level["keeps"], OPERANDS),
+                "doubled": ordered(level["doubled"], OPERANDS),
+            }
+            for level in data["levels"]
+        ]
     }
 
 
@@ -156,10 +189,10 @@ def certificate(
     BitlatheError
         The layer is neither.
     """
-    described, chips = layer_data(layer, bits), [chip_data(each) for each in hierarchies]
+    described, chips = about_data(layer, bits, hierarchies)
     product = layer_of(described)
     some = [chip_of(chip, f"chips[{i}]") for i, chip in enumerate(chips)]
-    at, nest = hierarchies.index(hierarchy), nest_of(mapping.to_dict())
+    at, nest = hierarchies.index(hierarchy), nest_of(mapping_data(mapping))
     found = cost(product, some[at], nest)
     proof = prove(product, some, objective, found.of(objective), budget=budget)
     return {
@@ -169,7 +202,8 @@ def certificate(
         "layer": described,
         "chips": chips,
         "space": space_of(product),
-        "mapping": {"chip": at, **mapping.to_dict()},
+        "mapping": {"chip": at, **mapping_data(mapping)},
+        "figures": figures_data(product, some, at, nest),
         "cost": cost_data(found),
         "bound": str(proof.bound),
         "proof": proof.data,

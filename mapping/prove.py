@@ -89,13 +89,13 @@ class _Prover:
     def _close_or_push(self, each: _Open) -> None:
         """Note a part's floor; it is open as long as that is below the best."""
         assert each.part is not None
-        part = each.part.narrowed()
+        choices, part = each.part.choices, each.part.narrowed()
         self.work += 1
         bound = part.floor(self.objective)
         if bound is None:
-            each.tree[:] = ["room"]
+            each.tree[:] = ["room", choices]
             return
-        each.tree[:] = ["floor", floor(bound)]
+        each.tree[:] = ["floor", floor(bound), choices]
         self._push(bound, each)
 
     def _refine(self, each: _Open) -> None:
@@ -151,7 +151,8 @@ class _Prover:
                 "storage": key[1],
                 "ways": [
                     {"way": [list(unroll) for unroll in way], "tree": tree}
-                    for way, tree in trees.items()
+                    for way in ways(self.layer, self.chips[key[0]])
+                    if (tree := trees.get(way))
                 ],
                 "rest": str(rest[key]) if key in rest else None,
             }

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ..datatypes.base.errors import BitlatheError
 from ..mapping.best import Objective
-from ..mapping.certify import BUDGET, certificate, chip_data, layer_data
+from ..mapping.certify import BUDGET, about_data, certificate
 from ..mapping.mapped import Asked, Mapped
 from ..mapping.proof.check import Verdict
 from ..mapping.proof.record import ProofError
@@ -143,5 +143,5 @@ def _about(asked: Asked | Fused) -> list[dict[str, Any]]:
     """Return what a certificate may say that is about some layers: of fused ones by dataflow."""
     if isinstance(asked, Fused):
         return asked.about()
-    chips = [chip_data(each) for each in asked.hierarchies]
-    return [{"layer": layer_data(asked.layer, asked.bits), "chips": chips}]
+    layer, chips = about_data(asked.layer, asked.bits, asked.hierarchies)
+    return [{"layer": layer, "chips": chips}]

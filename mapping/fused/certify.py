@@ -15,11 +15,12 @@ from typing import Any
 
 from ...arch.hierarchy import OPERANDS, Hierarchy
 from ..best import Best, Objective
-from ..certify import chip_data, number
+from ..certify import chip_data, mapping_data, number
 from ..kept_results import best_mapping
 from ..nest import Loops
 from ..operands import OperandBits
 from ..proof.cost import cost
+from ..proof.figures import pared
 from ..proof.fused.check import fusion_of
 from ..proof.fused.parts import BOUNDS, VERSION, Blocks
 from ..proof.fused.record import STEPS
@@ -96,11 +97,13 @@ def about_data(chain: Chain, near: NearChip, lanes: Lanes) -> dict[str, Any]:
     near : NearChip
     lanes : Lanes
     """
-    return {
+    about = {
         "chain": chain_data(chain, near),
         "lanes": lanes_data(lanes),
         "chip": chip_of_chain(near),
     }
+    works = fusion_of(about["chain"], about["lanes"], about["chip"], "cycles").works()
+    return about | {"chip": pared(works, about["chip"])}
 
 
 def chip_of_chain(near: NearChip) -> dict[str, Any]:
@@ -183,6 +186,10 @@ class Side:
     about: dict[str, Any]
     product_of: Callable[[Any], Product]
 
+    def shown(self) -> dict[str, Any]:
+        """Return chain and chip, without the vector unit that all sides share."""
+        return {name: self.about[name] for name in ("chain", "chip")}
+
 
 def certified(
     sides: Sequence[Side],
@@ -208,11 +215,13 @@ def certified(
     of, about = sides[0].of, sides[0].about
     tiled = found.tiling.to_dict()
     products = [
-        {"asked": list(asked), **best.mapping.to_dict()} for asked, best in found.products.items()
+        {"asked": list(asked), **mapping_data(best.mapping)}
+        for asked, best in sorted(found.products.items(), key=lambda item: list(item[0]))
     ]
     own = {of.asked_of(list(asked), "products"): asked for asked in found.products}
     nests = {
-        asked: nest_of(found.products[theirs].mapping.to_dict()) for asked, theirs in own.items()
+        asked: nest_of(mapping_data(found.products[theirs].mapping))
+        for asked, theirs in sorted(own.items())
     }
     taken = of.cost(of.tiling_of(tiled, "tiling"), nests)
     proofs, bound = list[dict[str, Any]](), taken.of(of.objective)
@@ -223,7 +232,8 @@ def certified(
 
         prover = _Prover(side.of, budget, best)
         parts, least = prover.run(taken.of(of.objective))
-        proofs.append({"proofs": prover.proofs, "parts": parts})
+        some = sorted(prover.proofs, key=lambda proof: list(proof["asked"]))
+        proofs.append({"proofs": some, "parts": parts})
         bound = min(bound, least)
     return {
         of.NAME: VERSION,
@@ -232,12 +242,13 @@ def certified(
         **about,
         "space": of.SPACE,
         "schedule": {"tiling": tiled, "products": products},
+        "figures": of.figures() | {"mappings": of.mapping_figures(nests)},
         "cost": taken.data(),
         "bound": str(bound),
         **proofs[0],
         "dataflows": len(sides),
         "others": [
-            {"chain": side.about["chain"], "chip": side.about["chip"], **proof}
+            {**side.shown(), "figures": side.of.figures(), **proof}
             for side, proof in zip(sides[1:], proofs[1:], strict=True)
         ],
         "traffic": of.traffic_data(taken),

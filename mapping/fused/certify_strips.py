@@ -6,6 +6,7 @@ from typing import Any
 from ..best import Objective
 from ..certify import number
 from ..kept_results import best_mapping
+from ..proof.figures import pared
 from ..proof.strips.check import strips_of
 from .certify import (
     BUDGET,
@@ -34,7 +35,7 @@ def strips_data(chain: ConvChain, near: NearChip, lanes: Lanes) -> dict[str, Any
     near : NearChip
     lanes : Lanes
     """
-    return {
+    about = {
         "chain": {
             "layers": [_layer_data(layer, near) for layer in chain.layers],
             "images": chain.images,
@@ -43,6 +44,8 @@ def strips_data(chain: ConvChain, near: NearChip, lanes: Lanes) -> dict[str, Any
         "lanes": lanes_data(lanes),
         "chip": chip_of_chain(near),
     }
+    works = strips_of(about["chain"], about["lanes"], about["chip"], "cycles").works()
+    return about | {"chip": pared(works, about["chip"])}
 
 
 def _layer_data(layer: Conv, near: NearChip) -> dict[str, Any]:

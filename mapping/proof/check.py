@@ -13,6 +13,14 @@ from typing import Any
 from .about import chips_lines, layer_line
 from .bounds import Unrolled
 from .cost import Cost, cost
+from .figures import (
+    Work,
+    check_needed,
+    check_steps,
+    chip_figures,
+    layer_figures,
+    mapping_figures,
+)
 from .floor import TrafficFloor, dram_bits, traffic_floor
 from .legal import problem
 from .record import (
@@ -35,7 +43,7 @@ from .space import Storage, Way, storages, ways
 from .tree import Part
 from .ways import WayFloors
 
-VERSION = 3
+VERSION = 5
 ABOUT = (
     "clocks of the analytic rung, which counts every port and window (docs/mapping.md), and "
     "energy; not the clocks of the cycle rung"
@@ -57,7 +65,7 @@ OF_CONVOLUTIONS = {
     "orders": "between two tiers all of images with rows p and columns q, outputs n, and inputs c "
     "with taps r, s, each in this order; groups are outermost",
 }
-KEYS = "certificate about objective layer chips space mapping cost bound proof traffic"
+KEYS = "certificate about objective layer chips space mapping figures cost bound proof traffic"
 LARGEST_DEPTH = 400
 
 
@@ -146,9 +154,8 @@ def check_mapping(top: dict[str, Any]) -> Verdict:
     ProofError
         Something in it does not hold: it says what, in a sentence.
     """
-    version, about, objective, layer, chips, space, mapping, costs, bound, proof, traffic = take(
-        top, "the certificate", KEYS
-    )
+    version, about, objective, layer, chips, space, mapping, figures, costs, bound, proof, \
+        traffic = take(top, "the certificate", KEYS)  # fmt: skip
     if version != VERSION or isinstance(version, bool):
         raise ProofError(f"certificate is {short(version)}; this checker knows version {VERSION}.")
     if objective not in OBJECTIVES:
@@ -158,6 +165,9 @@ def check_mapping(top: dict[str, Any]) -> Verdict:
         if said != known:
             raise ProofError(f"{name} does not say what this checker checks: {short(said)}.")
     some = [chip_of(chip, f"chips[{i}]") for i, chip in enumerate(listed(chips, "chips"))]
+    check_steps(product)
+    for i, chip in enumerate(some):
+        check_needed([Work(product, chip.unit_pj)], chip, f"chips[{i}]")
     at, nest, found = _mapping(product, some, mapping)
     _check_cost(costs, found)
     value, least = found.of(objective), exact(bound, "bound")
@@ -171,6 +181,7 @@ def check_mapping(top: dict[str, Any]) -> Verdict:
         )
     moved, lowest = dram_bits(product, some[at], nest), traffic_floor(product, some[at])
     _check_traffic(traffic, moved, lowest)
+    same(figures, figures_data(product, some, at, nest), "figures")
     return Verdict(
         objective=objective,
         value=value,
@@ -222,6 +233,25 @@ def cost_data(found: Cost) -> dict[str, Any]:
         ],
         "energy_pj": {name: str(pj) for name, pj in found.energy_pj.items()},
         "total_pj": str(found.total_pj),
+    }
+
+
+def figures_data(layer: Layer, chips: list[Chip], at: int, nest: Nest) -> dict[str, Any]:
+    """Return what follows from a layer, the chips, and the mapping on one of them (`figures`).
+
+    Parameters
+    ----------
+    layer : Layer
+    chips : list of Chip
+    at : int
+        The chip of the mapping.
+    nest : Nest
+        The mapping.
+    """
+    return {
+        "layer": layer_figures(Work(layer, chips[at].unit_pj)),
+        "chips": [chip_figures([Work(layer, chip.unit_pj)], chip) for chip in chips],
+        "mapping": mapping_figures(layer, chips[at], nest),
     }
 
 
@@ -319,6 +349,7 @@ class Checker:
             trees[key] = tree
         quick = WayFloors(self.layer, chip, storage)
         with_tree, without = list[Fraction](), list[Fraction]()
+        said, order = list(trees), list[Way]()
         for way in ways(self.layer, chip):
             tree = trees.pop(way, None)
             if tree is None:
@@ -326,11 +357,14 @@ class Checker:
                 pair = quick.floor(way, energy=self.objective != "cycles")
                 without.append(pair.of(self.objective))
             else:
+                order.append(way)
                 unrolled = Unrolled(self.layer, chip, storage, way)
                 part = Part(unrolled=unrolled, sides=unrolled.sides())
                 with_tree.append(self.tree(part, tree))
         if trees:
             raise ProofError(f"{where}.ways has {short(next(iter(trees)))}, which is no way.")
+        if said != order:
+            raise ProofError(f"{where}.ways is out of order; it must be that of the space.")
         return with_tree, without
 
     def tree(self, part: Part, data: Any, depth: int = 0) -> Fraction:
@@ -345,7 +379,7 @@ class Checker:
             raise ProofError(f"a part of the proof is {short(data)}; it must be a list.")
         if data[0] in ("floor", "room", "all"):
             self.parts += 1
-            return self._leaf(part.narrowed(), data)
+            return self._leaf(part, data)
         tier, d, tile, small, large = self._split(part, data)
         halves = part.split(tier, d, tile)
         if None in halves or not part.has_tile(tier, d, tile):
@@ -371,10 +405,7 @@ class Checker:
 
     def _leaf(self, part: Part, data: list[Any]) -> Fraction:
         kind, *said = data
-        if kind == "room":
-            if said or part.floors():
-                raise ProofError("a part of the proof has room, against what it says.")
-            return self.least
+        choices, part = part.choices, part.narrowed()
         if kind == "all":
             if said or not part.single:
                 raise ProofError('a part of the proof is "all"; it must have one choice of tiles.')
@@ -382,10 +413,18 @@ class Checker:
                 (value for value, _ in part.mappings(self.objective, self.least)),
                 default=self.least,
             )
+        if not said or isinstance(said[-1], bool) or said[-1] != choices:
+            raise ProofError(
+                f"a part of the proof is of {short(said[-1:])} choices of tiles; it has {choices}."
+            )
+        if kind == "room":
+            if said[1:] or part.floors():
+                raise ProofError("a part of the proof has room, against what it says.")
+            return self.least
         bound = part.floor(self.objective)
         if bound is None:
             raise ProofError('a part of the proof has no room; it must say "room".')
-        if len(said) != 1 or isinstance(said[0], bool) or said[0] != floor(bound):
+        if len(said) != 2 or isinstance(said[0], bool) or said[0] != floor(bound):
             raise ProofError(
                 f"a part of the proof has the floor {short(said)}; the formula gives "
                 f"{floor(bound)}."

@@ -79,7 +79,7 @@ def listed(data: Any, where: str) -> list[Any]:
 
 
 def texts(data: Any, where: str, known: tuple[str, ...] | None = None) -> tuple[str, ...]:
-    """Return a list of names, each once, of those that are known.
+    """Return a list of names, each once, of those that are known, in the order of these.
 
     Raises
     ------
@@ -93,6 +93,8 @@ def texts(data: Any, where: str, known: tuple[str, ...] | None = None) -> tuple[
             raise ProofError(f"{where} has {short(name)}; it must be {among}.")
     if len(set(names)) != len(names):
         raise ProofError(f"{where} names one thing twice; each must be there once.")
+    if known is not None and names != (order := [name for name in known if name in names]):
+        raise ProofError(f"{where} is out of order; it must be {', '.join(order)}.")
     return tuple(names)
 
 

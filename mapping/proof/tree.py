@@ -1,7 +1,8 @@
 """Parts of the space and how they are split: a tree whose leaves are bounded or enumerated.
 
-A tree is plain data: ``["floor", bound]`` where `bounds.Unrolled.floors` holds, its objective
-rounded down; ``["room"]`` where nothing fits; ``["all"]`` where every mapping is costed whose
+A tree is plain data: ``["floor", bound, choices]`` where `bounds.Unrolled.floors` holds, its
+objective rounded down, of so many choices of tiles; ``["room", choices]`` where nothing fits;
+``["all"]``, one choice, where every mapping is costed whose
 innermost loops' floor does not exclude it; else ``[tier, dimension, tile, tree, tree]``: the part
 whose tile is at most that, and the part where it is larger. Nothing else is possible, so that
 no mapping is in neither.
@@ -11,6 +12,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise, product
+from math import prod
 
 from .bounds import Innermost, Pair, Side, Unrolled, least
 from .cost import total
@@ -29,6 +31,11 @@ class Part:
     def narrowed(self) -> "Part":
         """Return the part without tiles that have no room whatever the others are."""
         return Part(unrolled=self.unrolled, sides=self.unrolled.narrowed(self.sides))
+
+    @property
+    def choices(self) -> int:
+        """Choices of tiles in the part: one tile a tier and dimension."""
+        return prod(len(side.chains) for side in self.sides)
 
     @property
     def single(self) -> bool:

@@ -137,9 +137,32 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "bound infinite": (set_at("bound", to=float("inf")), "floating point"),
     "bound over nothing": (set_at("bound", to="1/0"), "must be a number such as"),
     "a floor raised": (lambda d: leaf(d).__setitem__(1, leaf(d)[1] + 1), "the formula gives"),
-    "a floor without its figure": (lambda d: leaf(d).pop(), "the formula gives"),
+    "a floor without its figure": (lambda d: leaf(d).pop(1), "the formula gives"),
     "a floor true": (lambda d: leaf(d).__setitem__(1, True), "the formula gives"),
-    "no room where there is": (lambda d: leaf(d).__setitem__(slice(None), ["room"]), "has room"),
+    "no room where there is": (
+        lambda d: leaf(d).__setitem__(slice(None), ["room", leaf(d)[2]]),
+        "has room",
+    ),
+    "a part of fewer choices": (
+        lambda d: leaf(d).__setitem__(2, leaf(d)[2] - 1),
+        "choices of tiles; it has",
+    ),
+    "another order of ways": (
+        lambda d: next(r for r in d["proof"] if len(r["ways"]) > 1)["ways"].reverse(),
+        "ways is out of order",
+    ),
+    "more words in a memory": (
+        set_at("chips", 0, "memories", 2, "words", to=5),
+        "figures.chips|formula",
+    ),
+    "a dimension that the layer lacks": (
+        lambda d: d["chips"][1]["axes"][1]["dims"].append("b"),
+        "must be left out, since nothing depends on it",
+    ),
+    "units idle": (
+        lambda d: d["figures"]["mapping"]["unrolled"][0].__setitem__(3, 9),
+        r"figures.mapping.unrolled\[0\]\[3\] is 9",
+    ),
     "many tiles as one": (
         lambda d: split_of(d).__setitem__(slice(None), ["all"]),
         "must have one choice of tiles",
@@ -199,8 +222,8 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "an objective of a list": (set_at("objective", to=[]), "objective is"),
     "another latency": (set_at("about", to="cycle-accurate"), "about does not say"),
     "another space": (set_at("space", "tiles", to="divisors"), "space does not say"),
-    "another version": (set_at("certificate", to=1), "knows version 3"),
-    "version true": (set_at("certificate", to=True), "knows version 3"),
+    "another version": (set_at("certificate", to=1), "knows version 5"),
+    "version true": (set_at("certificate", to=True), "knows version 5"),
     "a key more": (set_at("constraints", to=[]), "'constraints' is not one of its keys"),
     "a key less": (lambda d: d.pop("proof"), "'proof' is missing"),
     "a token more": (set_at("layer", "sizes", "m", to=7), "cost|mapping"),

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from ..about import bits_line
 from ..check import Verdict
+from ..figures import Work
 from ..record import Layer, chip_of
 from . import room
 from .floors import traffic_floor
@@ -63,6 +64,33 @@ class Fusion(Blocks):
     def unit_pj(self, asked: Asked) -> Fraction:
         """Return the energy of a unit in a clock of a product's steps."""
         return self.chain.products[asked.second].unit_pj
+
+    def works(self) -> list[Work]:
+        """Return both products of an instance, whole."""
+        chain = self.chain
+        return [
+            Work(self.layer(asked), self.unit_pj(asked))
+            for second in (False, True)
+            for asked in [Asked(second, chain.m, chain.middle, finished=True)]
+        ]
+
+    def unit_figures(self) -> dict[str, Any]:
+        """Return pairs seen, state and groups; clocks and pJ of each step on a row of the middle.
+
+        Clocks of as many lanes as there are, without whole ones.
+        """
+        chain, lanes = self.chain, self.lanes
+        return {
+            "products": chain.instances * chain.matrices,
+            "instances": chain.instances,
+            "pairs_seen": chain.pairs_seen(),
+            "state": chain.state * chain.m,
+            "groups": str(Fraction(chain.middle, chain.group)) if chain.group else None,
+            "steps": [
+                [name, *lanes.figures(work[:3], chain.middle), *lanes.figures(work[3:], 1)]
+                for name, work in chain.steps.items()
+            ],
+        }
 
     def line(self) -> str:
         """Return the chain in a line."""

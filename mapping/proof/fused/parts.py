@@ -9,12 +9,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from fractions import Fraction
-from math import floor
+from math import floor, inf
 from typing import Any, ClassVar
 
 from ..about import chips_lines
 from ..check import Checker, Verdict, same
 from ..cost import DECODERS, Cost, cost
+from ..figures import Work, check_needed, chip_figures, layer_figures, mapping_figures
 from ..legal import problem as problem_of_nest
 from ..record import (
     KINDS,
@@ -37,10 +38,10 @@ from .near import Near
 from .record import Lanes
 from .totals import FusedCost, Made, Total, cost_of, value_of
 
-VERSION = 4
+VERSION = 5
 KEYS = (
-    "about objective chain lanes chip space schedule cost bound proofs parts dataflows others "
-    "traffic"
+    "about objective chain lanes chip space schedule figures cost bound proofs parts dataflows "
+    "others traffic"
 )
 BOUNDS = {
     "sums": "all clocks of the array and of the vector unit, in turn or beside, or of a port",
@@ -72,6 +73,7 @@ class Blocks(ABC):
         self.proven: dict[Any, Made] = {}
         self.used: set[Any] = set()
         self.parts = 0
+        self.enough: Fraction | float = inf
 
     @abstractmethod
     def layer(self, asked: Any) -> Layer:
@@ -125,6 +127,34 @@ class Blocks(ABC):
         """
 
     @abstractmethod
+    def works(self) -> list[Work]:
+        """Return the chain's products as if there was one block."""
+
+    @abstractmethod
+    def unit_figures(self) -> dict[str, Any]:
+        """Return what follows from the steps of the vector unit, as plain data."""
+
+    def figures(self) -> dict[str, Any]:
+        """Return what follows from chain and chip (`proof.figures`) as plain data.
+
+        Raises
+        ------
+        ProofError
+            The chip says what nothing depends on.
+        """
+        works, chip = self.works(), self.near.whole
+        check_needed(works, chip, "chip")
+        return {
+            "layers": [layer_figures(work) for work in works],
+            "chip": chip_figures(works, chip),
+            "unit": self.unit_figures(),
+        }
+
+    def mapping_figures(self, nests: dict[Any, Nest]) -> list[dict[str, Any]]:
+        """Return what follows from the mappings of a schedule's products as plain data."""
+        return [mapping_figures(*self.of(asked), nest) for asked, nest in nests.items()]
+
+    @abstractmethod
     def lowest_traffic(self) -> tuple[int, str, Fraction]:
         """Return the bits that no schedule undercuts, the formula, and all operands once."""
 
@@ -138,8 +168,8 @@ class Blocks(ABC):
             "once_bits": str(once),
         }
 
-    def scheduled(self, data: Any) -> FusedCost:
-        """Return what the certificate's schedule costs.
+    def scheduled(self, data: Any) -> tuple[FusedCost, dict[Any, Nest]]:
+        """Return what the certificate's schedule costs, and the mappings of its products.
 
         Raises
         ------
@@ -155,7 +185,9 @@ class Blocks(ABC):
             nests[self.asked_of(asked, where)] = nest
         if len(nests) != len(rows):
             raise ProofError("schedule.products has a product twice; each must be there once.")
-        return self.cost(tiling, nests)
+        if list(nests) != sorted(nests):
+            raise ProofError("schedule.products is out of order; the least must be first.")
+        return self.cost(tiling, nests), nests
 
     def cost(self, tiling: Any, nests: dict[Any, Nest]) -> FusedCost:
         """Return what a schedule costs, all instances together.
@@ -246,6 +278,8 @@ class Blocks(ABC):
             elif energy is not None:
                 raise ProofError(f"{where}.energy is there, and the objective is clocks alone.")
             self.prove(asked, least, pj)
+        if list(self.proven) != sorted(self.proven):
+            raise ProofError("proofs is out of order; that of the least product must be first.")
 
     def prove(self, asked: Any, cycles: Fraction, pj: Fraction | None) -> None:
         """Note the proven bounds of a product: clocks, and energy without what runs with them."""
@@ -311,6 +345,9 @@ class Blocks(ABC):
                 raise ProofError(f"{where}.formula is {short(formula)}; it is one of {[*BOUNDS]}.")
             bound = self.bound(tiling, formula)
             same(said, floor(bound), f"{where}.bound")
+            before = [*BOUNDS][: [*BOUNDS].index(formula)][-1:]
+            if before and self.bound(tiling, before[0]) >= self.enough:
+                raise ProofError(f"{where}.formula is {formula!r}, and {before[0]!r} is enough.")
             found.append(bound)
         self.parts += len(some)
         unused = set(self.proven) - self.used
@@ -371,8 +408,8 @@ def check_blocks(top: dict[str, Any], kind: type[Blocks], read: Callable[..., Bl
         Something in it does not hold: it says what, in a sentence.
     """
     keys = f"{kind.NAME} {KEYS}"
-    version, about, objective, chain, lanes, chip, space, schedule, costs, bound, proofs, parts, \
-        dataflows, others, traffic = take(top, "the certificate", keys)  # fmt: skip
+    version, about, objective, chain, lanes, chip, space, schedule, figures, costs, bound, proofs, \
+        parts, dataflows, others, traffic = take(top, "the certificate", keys)  # fmt: skip
     if version != VERSION or isinstance(version, bool):
         raise ProofError(f"{kind.NAME} is {short(version)}; this checker knows version {VERSION}.")
     if objective not in OBJECTIVES:
@@ -381,7 +418,7 @@ def check_blocks(top: dict[str, Any], kind: type[Blocks], read: Callable[..., Bl
         if said != known:
             raise ProofError(f"{name} does not say what this checker checks: {short(said)}.")
     of = read(chain, lanes, chip, objective)
-    found = of.scheduled(schedule)
+    found, nests = of.scheduled(schedule)
     same(costs, found.data(), "cost")
     lowest = of.traffic_data(found)
     same(traffic, lowest, "traffic")
@@ -389,7 +426,7 @@ def check_blocks(top: dict[str, Any], kind: type[Blocks], read: Callable[..., Bl
     if not least:
         raise ProofError("bound is 0; it must be more than 0.")
     of.read_proofs(proofs)
-    value = found.of(objective)
+    value = of.enough = found.of(objective)
     derived, many = min([value, *of.least_of(parts)]), of.parts
     if whole(dataflows, "dataflows", 1) != 1 + len(listed(others, "others")):
         raise ProofError(
@@ -398,19 +435,22 @@ def check_blocks(top: dict[str, Any], kind: type[Blocks], read: Callable[..., Bl
         )
     chips = [of.near.whole]
     for i, other in enumerate(others):
-        own, its_chip, its_proofs, its_parts = take(
-            other, f"others[{i}]", "chain chip proofs parts"
+        own, its_chip, its_figures, its_proofs, its_parts = take(
+            other, f"others[{i}]", "chain chip figures proofs parts"
         )
         try:
             beside = read(own, lanes, its_chip, objective)
+            beside.enough = value
             beside.read_proofs(its_proofs)
             derived = min([derived, *beside.least_of(its_parts)])
+            same(its_figures, beside.figures(), "figures")
         except ProofError as err:
             raise ProofError(f"others[{i}]: {err}") from None
         many += beside.parts
         chips.append(beside.near.whole)
     if derived != least:
         raise ProofError(f"bound is {short(bound)}; the parts prove {derived}, which it must be.")
+    same(figures, of.figures() | {"mappings": of.mapping_figures(nests)}, "figures")
     return Verdict(
         objective=objective,
         value=value,

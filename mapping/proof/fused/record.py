@@ -85,6 +85,18 @@ class Chain:
             step_cycles=of.step_cycles,
         )
 
+    def pairs_seen(self) -> int:
+        """Return the elements of the middle that some row sees, all rows together."""
+        if self.mask is None:
+            return self.m * self.middle
+        found, mask = 0, self.mask
+        for token in range(-(-self.m // self.token)):
+            after = mask.before + token + 1
+            first = 0 if mask.window is None else max(0, after - mask.window)
+            rows = min(self.token, self.m - token * self.token)
+            found += rows * max(0, min(after, self.middle) - min(first, self.middle))
+        return found
+
     @property
     def token(self) -> int:
         """Rows that see the same columns."""
@@ -110,6 +122,13 @@ class Lanes(NamedTuple):
         """Return the clocks of some operations."""
         adds, multiplies, specials = work
         return -(-(adds + multiplies + specials * self.special_cycles) // self.lanes)
+
+    def figures(self, work: Work, times: int) -> tuple[str, str]:
+        """Return clocks, whole or not, and pJ of operations so many times, exactly."""
+        adds, multiplies, specials = work
+        every = adds + multiplies + specials * self.special_cycles
+        pj = adds * self.add_pj + multiplies * self.multiply_pj + specials * self.special_pj
+        return str(Fraction(every * times, self.lanes)), str(pj * times)
 
 
 class Tiling(NamedTuple):

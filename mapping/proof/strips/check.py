@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from ..about import bits_line
 from ..check import Verdict
+from ..figures import Work
 from ..fused.floors import ONCE
 from ..fused.near import Near, near_of
 from ..fused.parts import Blocks, ProductOf, check_blocks
@@ -65,6 +66,34 @@ class Strips(Blocks):
     def unit_pj(self, asked: Asked) -> Fraction:
         """Return the energy of a unit in a clock of a product's steps."""
         return self.chain.layers[asked.layer].stored.unit_pj
+
+    def works(self) -> list[Work]:
+        """Return the convolutions of an image, whole."""
+        return [
+            Work(each.layer(high, *each.border(0, high)), each.stored.unit_pj)
+            for each in self.chain.layers
+            for high in [each.made[0]]
+        ]
+
+    def unit_figures(self) -> dict[str, Any]:
+        """Return elements added; by layer results, groups, clocks and pJ of them all.
+
+        Clocks of as many lanes as there are, without whole ones.
+        """
+        chain, lanes = self.chain, self.lanes
+        return {
+            "added": chain.added * chain.images * chain.rows * chain.layers[-1].row_results,
+            "layers": [
+                [
+                    results,
+                    str(results * each.quantized),
+                    *lanes.figures(each.work[:3], results),
+                    *lanes.figures(each.work[3:], results),
+                ]
+                for each in chain.layers
+                for results in [chain.images * each.made[0] * each.row_results]
+            ],
+        }
 
     def line(self) -> str:
         """Return the chain in a line."""
