@@ -359,7 +359,7 @@ def test_the_command_writes_and_checks(tmp_path: Path) -> None:
     alone = run("--check", str(file))
     assert alone.exit_code == 0
     assert "layer: m 16, n 256, k 256; bits: weight 4." in alone.stdout
-    assert "dataflow 1 of 1: rows 32 (n) x columns 32 (mpq) x lanes 4 (kcrs)" in alone.stdout
+    assert "dataflow 1 of 1: rows 32 (n) x columns 32 (m) x lanes 4 (k)" in alone.stdout
     assert run("--check", str(file), *of).exit_code == 0
     assert json.loads(run("--check", str(file), "--json").stdout)["times_optimum_at_most"] == 1.0
     assert "needs a chip" in run("--check", str(file), "--gemm", "1x2x3").stderr
