@@ -308,27 +308,22 @@ def at(data: Any, path: tuple[Any, ...]) -> Any:
     return data
 
 
-def same_or_refused(data: dict[str, Any], verdict: Verdict) -> bool:
-    try:
-        return checked(data).bound == verdict.bound
-    except ProofError:
-        return True
-
-
 @pytest.mark.parametrize(
     ("objective", "conv"), [*((each, False) for each in OBJECTIVES), ("edp", True)]
 )
 def test_no_figure_may_be_another(objective: str, conv: bool) -> None:
-    """Each number of cost, bound, traffic and proof, one more and one less.
+    """Each number of cost, bound, traffic and proof, one more and one less; some of what is asked.
 
-    Where a part is split is no figure: elsewhere the same may follow.
+    Also of layer, chip and mapping none may be another, whether the cost depends on it or not.
     """
     found = made(3, objective, large=True, budget=40, conv=conv)
     assert found is not None
     data, refused = found[4], 0
-    verdict = checked(data)
-    for part in ("cost", "bound", "traffic", "proof"):
-        for path in paths(data[part], (part,)):
+    assert checked(data).value
+    given = [path for part in ("layer", "chips", "mapping") for path in paths(data[part], (part,))]
+    derived = ("cost", "bound", "traffic", "proof")
+    for some in (random.Random(3).sample(given, 40), *(paths(data[p], (p,)) for p in derived)):
+        for path in some:
             value = at(data, path)
             others: list[Any] = []
             if isinstance(value, int):
@@ -337,9 +332,6 @@ def test_no_figure_may_be_another(objective: str, conv: bool) -> None:
                 others = [str(Fraction(value) + 1), str(Fraction(value) - Fraction(1, 999))]
             for other in others:
                 said = changed(data, path, other)
-                if part == "proof" and path[-1] == 2 and len(at(data, path[:-1])) == 5:
-                    assert same_or_refused(said, verdict)
-                    continue
                 with pytest.raises(ProofError):
                     checked(said)
                 refused += 1
