@@ -142,7 +142,7 @@ def _extents(works: Sequence[Work], axis: Axis, dim: str) -> list[int]:
 
 
 def _once(works: Sequence[Work], memory: Memory) -> Iterator[list[Any]]:
-    """Yield port, way and operand; clocks with the latency, and pJ, of all its elements once."""
+    """Yield port, way, operand; clocks with latency, pJ, bursts of all its elements once."""
     for i, port in enumerate(memory.ports):
         for reads in (True, False):
             if port.direction in ("both", "read" if reads else "write"):
@@ -153,7 +153,8 @@ def _once(works: Sequence[Work], memory: Memory) -> Iterator[list[Any]]:
                         (_clocks(port, work.layer, operand) for work in works), Fraction(0)
                     )
                     pj = clocks * price + many * memory.decoding_pj(operand, reads=reads)
-                    yield [i, way, operand, str(clocks + memory.latency * reads), str(pj)]
+                    row = [i, way, operand, str(clocks + memory.latency * reads), str(pj)]
+                    yield [*row, port.burst_bits and str(clocks * port.width / port.burst_bits)]
 
 
 def _clocks(port: Port, layer: Layer, operand: str) -> Fraction:
