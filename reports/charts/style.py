@@ -7,6 +7,13 @@ from ..provenance import Facts, software
 
 # Okabe and Ito's colors, told apart under the common forms of color blindness
 PALETTE = ("#999999", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#000000")
+HATCHES = ("", "//", "..", "\\\\", "xx", "--", "||", "")  # of bars, whose colors are alike in gray
+
+
+def bars(number: int) -> dict[str, Any]:
+    """Return how `Axes.bar` draws a series of PALETTE's so that gray prints tell it apart."""
+    look = {"color": PALETTE[number], "hatch": HATCHES[number]}
+    return {**look, "edgecolor": "white", "linewidth": 0}
 
 
 def figure_style() -> Any:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ...charts.style import PALETTE, figure_style, save
+from ...charts.style import bars, figure_style, save
 from .study import ENERGIES, Reproduction, networks, published
 
 MEAN = "geometric\nmean"
-COLORS = dict(zip(ENERGIES, ("#999999", "#56B4E9", "#009E73", "#D55E00"), strict=True))
+LOOKS = {part: bars(number) for part, number in zip(ENERGIES, (0, 2, 3, 4), strict=True)}
 
 
 def _places(i: int) -> list[float]:
@@ -41,8 +41,8 @@ def draw_time(study: Reproduction, path: Path) -> None:
     figure, axes = plt.subplots(figsize=(11, 4), constrained_layout=True)
     style = {"ms": 3.5, "mfc": "white", "mec": "black", "mew": 0.8}
     for i, chip in enumerate(published()["chips"]):
-        bars = _values(study, chip, lambda row: row["time"])
-        axes.bar(_places(i), bars, 0.13, color=PALETTE[i + 1], label=chip)
+        times = _values(study, chip, lambda row: row["time"])
+        axes.bar(_places(i), times, 0.13, label=chip, **bars(i + 1))
         axes.plot(_places(i), _values(study, chip, lambda row: row["corrected_time"]), "D", **style)
     axes.plot([], [], "D", **style, label="corrected")
     _finish(axes, "time over AdaFloat")
@@ -62,18 +62,18 @@ def draw_energy(study: Reproduction, path: Path) -> None:
         rows = [row for row in study.rows if row["chip"] == chip]
         totals = _values(study, chip, lambda row: sum(row[part] for part in ENERGIES))
         bottom = [0.0] * len(totals)
-        for part, color in COLORS.items():
+        for part, look in LOOKS.items():
             shares = [row[part] for row in rows]
             shares.append(totals[-1] * sum(shares) / sum(totals[:-1]))
-            axes.bar(_places(i), shares, 0.125, bottom=bottom, color=color)
+            axes.bar(_places(i), shares, 0.125, bottom=bottom, **look)
             bottom = [low + share for low, share in zip(bottom, shares, strict=True)]
         fixed = _values(study, chip, lambda row: sum(row[f"corrected_{p}"] for p in ENERGIES))
         axes.plot(_places(i), fixed, "D", **style)
         for x, high, other in zip(_places(i), bottom, fixed, strict=True):
             at = {"xytext": (0, 5), "textcoords": "offset points", "ha": "center", "fontsize": 6}
             axes.annotate(chip, (x, max(high, other)), rotation=90, va="bottom", **at)
-    for part, color in COLORS.items():
-        axes.bar([0], [0], color=color, label=part)
+    for part, look in LOOKS.items():
+        axes.bar([0], [0], label=part, **look)
     axes.plot([], [], "D", **style, label="corrected total")
     _finish(axes, "energy over AdaFloat's total")
     axes.set_ylim(0, 1.3)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ...charts.style import PALETTE, figure_style, save
+from ...charts.style import bars, figure_style, save
 from .study import Reproduction, published, workload_value
 
 WORKLOADS = {"prefill": "Prefill, 256 tokens", "generative": "Prefill and 20 decode steps"}
@@ -57,7 +57,7 @@ def draw_speed(study: Reproduction, path: Path) -> None:
         corrected = _speedups(study, "corrected_cycles", work)
         for i, (accelerator, settings) in enumerate(published()["settings"].items()):
             x = _bars(i)
-            axes.bar(x, reproduced[accelerator], 0.15, color=PALETTE[i], label=settings["title"])
+            axes.bar(x, reproduced[accelerator], 0.15, label=settings["title"], **bars(i))
             axes.plot(x, corrected[accelerator], "D", ms=4, mfc="white", mec="black", mew=1.0)
         axes.plot([], [], "D", ms=4, mfc="white", mec="black", label="our corrected chips")
         _finish(axes, "speed over FP16", title)
@@ -75,8 +75,8 @@ def draw_energy(study: Reproduction, path: Path) -> None:
         corrected = _values(study, "corrected_total_uj", work)
         for i, (accelerator, settings) in enumerate(published()["settings"].items()):
             x = _bars(i)
-            axes.bar(x, total[accelerator], 0.15, color=PALETTE[i], alpha=0.45)
-            axes.bar(x, onchip[accelerator], 0.15, color=PALETTE[i], label=settings["title"])
+            axes.bar(x, total[accelerator], 0.15, alpha=0.45, **bars(i))
+            axes.bar(x, onchip[accelerator], 0.15, label=settings["title"], **bars(i))
             axes.plot(x, corrected[accelerator], "D", ms=4, mfc="white", mec="black", mew=1.0)
         axes.fill_between([], [], color="gray", alpha=0.45, lw=0, label="pale: DRAM")
         axes.plot([], [], "D", ms=4, mfc="white", mec="black", label="our corrected chips")

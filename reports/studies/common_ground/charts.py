@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ...charts.style import PALETTE, figure_style, save
+from ...charts.style import bars, figure_style, save
 from .study import Reproduction, ground
 
 WORK = {
@@ -26,7 +26,7 @@ def draw_summary(study: Reproduction, path: Path) -> None:
         for i, line in enumerate(chips):
             places = [x - 0.42 + width * (i + 0.5) for x in range(len(WORK))]
             values = [line[f"{work}_{figure_name}"] for work in WORK]
-            axes.bar(places, values, 0.9 * width, color=PALETTE[i + 1], label=line["chip"])
+            axes.bar(places, values, 0.9 * width, label=line["chip"], **bars(i + 1))
             for x, value in zip(places, values, strict=True):
                 at = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center"}
                 axes.annotate(f"{value:.2f}", (x, value), fontsize=8, **at)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ...charts.style import PALETTE, figure_style, save
+from ...charts.style import bars, figure_style, save
 from .study import Reproduction, published
 
 
@@ -20,7 +20,7 @@ def draw_energies(study: Reproduction, path: Path) -> None:
         for key, forms in (("reproduced_mj", "bar"), ("corrected_mj", "mark")):
             shares = [of[model, method][key] / of[model, "fp16"][key] for model in models]
             if forms == "bar":
-                axes.bar(places, shares, 0.9 * width, color=PALETTE[i + 1], label=title)
+                axes.bar(places, shares, 0.9 * width, label=title, **bars(i + 1))
             else:
                 axes.plot(places, shares, label="corrected" if not i else None, **corrected)
     axes.set_xticks(range(len(models)), list(models))

@@ -13,7 +13,9 @@ from bitlathe.cli import main
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.reports.charts import formats
 from bitlathe.reports.charts.formats import draw_error_against_bits, draw_number_lines
+from bitlathe.reports.charts.style import PALETTE, bars
 from bitlathe.reports.studies.forty_schemes.study import SCHEMES
+from gray import APART, lightness
 
 
 def not_blank(path: Path) -> bool:
@@ -32,6 +34,13 @@ def test_quantize_prints_rows_and_draws(tmp_path: Path) -> None:
     errors = {row["scheme"]: row["relative_mse"] for row in rows}
     assert errors["int8@channel"] < errors["bitmod_fp4@g128/int8"] < errors["int4@g128"]
     assert not_blank(picture)
+
+
+def test_series_of_bars_are_told_apart_in_gray() -> None:
+    looks = [bars(number) for number in range(len(PALETTE))]
+    for one, other in combinations(looks, 2):
+        steps = abs(lightness(one["color"]) - lightness(other["color"]))
+        assert one["hatch"] != other["hatch"] or steps >= APART
 
 
 def test_no_label_covers_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
