@@ -53,7 +53,7 @@ def assert_same(function, *arguments, **keywords):
         np.testing.assert_array_equal(bits(one), bits(other))
 
 
-class Lying:
+class OnDevice:
     """Stands for a tensor of torch on the device: the interface, its shape, and no values."""
 
     def __init__(self, array):
@@ -61,17 +61,17 @@ class Lying:
         self.__cuda_array_interface__ = array.__array_interface__
 
     def reshape(self, shape):
-        return Lying(self.array.reshape(shape))
+        return OnDevice(self.array.reshape(shape))
 
     def __array__(self, *_, **__):
         raise AssertionError("copied to the host")
 
     def __getitem__(self, place):
-        return Lying(self.array[place])
+        return OnDevice(self.array[place])
 
 
-def show_what_lies(monkeypatch):
-    """Let the simulator take `Lying` by its interface, as a device does."""
+def take_by_interface(monkeypatch):
+    """Let the simulator take `OnDevice` by its interface, as a device does."""
     if SIMULATED:
         from numba import cuda
         from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray

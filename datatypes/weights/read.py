@@ -192,7 +192,7 @@ def _read_npz(file: Path) -> Tensors:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lying:
+class StoredTensor:
     """A tensor that lies in a file.
 
     Attributes
@@ -209,7 +209,7 @@ class Lying:
     read: Callable[[], NDArray[Any]]
 
 
-def open_tensors(path: str | Path) -> dict[str, Lying]:
+def open_tensors(path: str | Path) -> dict[str, StoredTensor]:
     """Return the tensors of a ``.safetensors`` or ``.gguf`` file by name, to be read one by one.
 
     Raises
@@ -223,7 +223,9 @@ def open_tensors(path: str | Path) -> dict[str, Lying]:
             return _open_gguf(file)
         tensors, _ = read_stored(file)
         return {
-            name: Lying(kind=each.kind, shape=each.shape, read=partial(getattr, each, "values"))
+            name: StoredTensor(
+                kind=each.kind, shape=each.shape, read=partial(getattr, each, "values")
+            )
             for name, each in tensors.items()
         }
 
@@ -232,7 +234,7 @@ def _read_gguf(file: Path) -> Tensors:
     return {name: each.read() for name, each in _open_gguf(file).items()}
 
 
-def _open_gguf(file: Path) -> dict[str, Lying]:
+def _open_gguf(file: Path) -> dict[str, StoredTensor]:
     place = shown_path(file)
     try:
         from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
@@ -243,7 +245,7 @@ def _open_gguf(file: Path) -> dict[str, Lying]:
     with open_file(file, "GGUF file") as stream:
         data = mapped(stream)
     blocks = {int(kind): block for kind, block in GGML_QUANT_SIZES.items()}
-    found: dict[str, Lying] = {}
+    found: dict[str, StoredTensor] = {}
     end, before = 0, ""
     for tensor in sorted(read_gguf_header(data, place).tensors, key=lambda t: t.start):
         where = f"{place}: tensor {shown(tensor.name)}"
@@ -254,7 +256,7 @@ def _open_gguf(file: Path) -> dict[str, Lying]:
             raise BitlatheError(f"{where} overlaps {shown(before)}; save the file again")
         end, before = tensor.start + length, tensor.name
         raw = memoryview(data)[tensor.start : end]
-        found[tensor.name] = Lying(
+        found[tensor.name] = StoredTensor(
             kind=GGMLQuantizationType(tensor.kind).name,
             shape=tuple(tensor.shape),
             read=partial(_gguf_values, tensor, raw, where),

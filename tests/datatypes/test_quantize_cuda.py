@@ -6,10 +6,10 @@ import pytest
 import bitlathe as bl
 from cuda_twins import (
     SIMULATED,
-    Lying,
+    OnDevice,
     on_device,
     runs_itself_in_the_simulator,
-    show_what_lies,
+    take_by_interface,
 )
 
 test_twins_agree_in_the_simulator = runs_itself_in_the_simulator(__file__)
@@ -49,7 +49,7 @@ def test_scheme_twin(scheme):
     assert_same(matrix(1, (4, 37)), scheme)
 
 
-class Fetched(Lying):
+class Fetched(OnDevice):
     """May be copied to the host."""
 
     def __array__(self, *_, **__):
@@ -60,14 +60,14 @@ class Fetched(Lying):
 @pytest.mark.skipif(not SIMULATED, reason="`make device` has a tensor on a device")
 def test_what_lies_on_the_device_is_not_copied_twin(monkeypatch):
     """But for groups of zeros, along another axis, or with scales that lose digits; NaN."""
-    show_what_lies(monkeypatch)
+    take_by_interface(monkeypatch)
     x = matrix(6, (4, 37)) + np.float32(0.25)
     for scheme in ("int4@g16", "nf4@channel/fp32", "bitmod_fp4@g16", "mxfp4"):
-        assert_same(x, scheme, Lying(x))
-    assert_same(x.reshape(4, 1, 37), "int4@g16", Lying(x.reshape(4, 1, 37)), rounding="away")
+        assert_same(x, scheme, OnDevice(x))
+    assert_same(x.reshape(4, 1, 37), "int4@g16", OnDevice(x.reshape(4, 1, 37)), rounding="away")
     for axis, other in ((-1, matrix(6, (4, 37))), (0, x), (-1, x * np.float32(1e-9))):
         with pytest.raises(AssertionError, match="copied to the host"):
-            bl.quantize(Lying(other), "int4@g16", axis=axis, device="cuda")
+            bl.quantize(OnDevice(other), "int4@g16", axis=axis, device="cuda")
         assert_same(other, "int4@g16/fp32", Fetched(other), axis=axis)
     for bad in (np.nan, np.inf):
         x[2, 3] = bad

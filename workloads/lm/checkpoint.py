@@ -13,7 +13,7 @@ from ...datatypes.base.errors import BitlatheError, cut, to_install, unknown_nam
 from ...datatypes.base.files import open_file, read_text, shown_path
 from ...datatypes.base.slugs import slug
 from ...datatypes.schemes.scheme import Scheme
-from ...datatypes.weights.read import Lying, open_tensors
+from ...datatypes.weights.read import StoredTensor, open_tensors
 from ..config import Config, read_config
 from ..load import SHIPPED, load_model
 from ..transformer import Transformer
@@ -97,7 +97,7 @@ class Checkpoint:
         size = scheme.granularity
         return not (scheme.element_bits == bits and size.rows == 1 and not group % size.columns)
 
-    def tensors(self) -> dict[str, Lying]:
+    def tensors(self) -> dict[str, StoredTensor]:
         """Return the weights by their Hugging Face names without ``model.``, to be read one by one.
 
         Raises
@@ -275,8 +275,8 @@ def _file_digest(path: Path, _changed: int, _size: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _safetensors(files: list[Path]) -> dict[str, Lying]:
-    found: dict[str, Lying] = {}
+def _safetensors(files: list[Path]) -> dict[str, StoredTensor]:
+    found: dict[str, StoredTensor] = {}
     for file in files:
         for name, each in open_tensors(file).items():
             plain = name.removeprefix("model.")

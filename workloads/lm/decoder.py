@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention, silu
 
 from ...datatypes.base.errors import BitlatheError
-from ...datatypes.weights.read import Lying
+from ...datatypes.weights.read import StoredTensor
 from ..config import Config
 from ..transformer import Attention as AttentionSizes
 from ..transformer import Mlp as MlpSizes
@@ -175,12 +175,12 @@ class Opened:
     ----------
     decoder : Decoder
         On torch's ``meta`` device, but for what was loaded.
-    tensors : mapping of str to Lying
+    tensors : mapping of str to StoredTensor
         By the names that the decoder's state has.
     """
 
     decoder: Decoder
-    tensors: Mapping[str, Lying]
+    tensors: Mapping[str, StoredTensor]
 
     def load(self, part: str = "") -> nn.Module:
         """Return a part by its name, such as ``layers.0``, with its weights in float32."""
@@ -241,7 +241,7 @@ def load_decoder(checkpoint: Checkpoint) -> Decoder:
     return opened.decoder
 
 
-def _check(tensors: Mapping[str, Lying], made: nn.Module, checkpoint: Checkpoint) -> None:
+def _check(tensors: Mapping[str, StoredTensor], made: nn.Module, checkpoint: Checkpoint) -> None:
     wanted = {name: tuple(value.shape) for name, value in made.state_dict().items()}
     place = checkpoint.files[0].parent
     if missing := sorted(wanted.keys() - tensors.keys()):

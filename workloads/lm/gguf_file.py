@@ -13,7 +13,7 @@ from ...datatypes.base.errors import BitlatheError, cut, unknown_name
 from ...datatypes.base.files import open_file, shown_path
 from ...datatypes.weights.gguf_header import read_gguf_header
 from ...datatypes.weights.mapped import mapped
-from ...datatypes.weights.read import Lying, open_tensors
+from ...datatypes.weights.read import StoredTensor, open_tensors
 from ..transformer import Attention, Transformer
 
 # names of llama.cpp's GGUF -> names of Hugging Face's Llama
@@ -37,7 +37,7 @@ _VOCABULARY = ("tokens", "merges", "token_type")
 _CONTROL = 3  # token_type of tokens that no text produces
 
 
-def gguf_tensors(path: Path, shape: Transformer) -> dict[str, Lying]:
+def gguf_tensors(path: Path, shape: Transformer) -> dict[str, StoredTensor]:
     """Return the tensors under their Hugging Face names; they are dequantized when they are read.
 
     GGUF files of Llama keep the rows of query and key in pairs (2i, 2i + 1) as ggml rotates them;
@@ -50,7 +50,7 @@ def gguf_tensors(path: Path, shape: Transformer) -> dict[str, Lying]:
     """
     attention = shape.only(Attention)
     heads = {"attn_q": attention.heads, "attn_k": attention.kv_heads}
-    found: dict[str, Lying] = {}
+    found: dict[str, StoredTensor] = {}
     for name, each in open_tensors(path).items():
         if name in _OUTER:
             found[_OUTER[name]] = each
@@ -65,7 +65,7 @@ def gguf_tensors(path: Path, shape: Transformer) -> dict[str, Lying]:
     return found
 
 
-def _read_halves(tensor: Lying, heads: int) -> NDArray[np.float32]:
+def _read_halves(tensor: StoredTensor, heads: int) -> NDArray[np.float32]:
     return _halves(tensor.read(), heads)
 
 

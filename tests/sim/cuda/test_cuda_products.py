@@ -16,11 +16,11 @@ from bitlathe.sim.pe.products import Blocks
 from cuda_calls import KERNELS
 from cuda_twins import (
     SIMULATED,
-    Lying,
+    OnDevice,
     assert_same,
     on_device,
     runs_itself_in_the_simulator,
-    show_what_lies,
+    take_by_interface,
 )
 
 test_twins_agree_in_the_simulator = runs_itself_in_the_simulator(__file__)
@@ -386,7 +386,7 @@ def interface(monkeypatch):
     from bitlathe.datatypes.kernels.cuda import launch, tiles
 
     copied = []
-    show_what_lies(monkeypatch)
+    take_by_interface(monkeypatch)
     sent = tiles.Buffer.put
     monkeypatch.setattr(tiles.Buffer, "put", lambda self, a: (
         launch.lies_on_device(a) or copied.append(a.nbytes), sent(self, a))[1])  # fmt: skip
@@ -399,7 +399,7 @@ def interface(monkeypatch):
 def test_operands_on_the_device_are_not_copied_twin(interface):
     for name, (function, operands) in operands_on_the_device().items():
         right = function(**operands)
-        lying = {key: Lying(value) for key, value in operands.items()}
+        lying = {key: OnDevice(value) for key, value in operands.items()}
         interface.clear()
         found = function(**lying, device="cuda")
         if name in ("table", "dual grain", "shifted", "blocks"):
@@ -455,7 +455,7 @@ def test_operands_on_the_device_are_not_copied_twin(interface):
 @pytest.mark.usefixtures("interface", "few_threads")
 def test_wrong_operands_on_the_device_are_named_twin(call, name, change, words):
     function, operands = operands_on_the_device()[call]
-    lying = {key: Lying(value) for key, value in (operands | {name: change}).items()}
+    lying = {key: OnDevice(value) for key, value in (operands | {name: change}).items()}
     with pytest.raises(BitlatheError, match=words):
         function(**lying, device="cuda")
 
