@@ -36,7 +36,7 @@ class _Texts:
     def __init__(self) -> None:
         self.rows: dict[tuple[int, str, str], int] = {}
         self.nests: list[list[Any]] = []
-        self._known: dict[str, int] = {}
+        self._known: dict[Any, int] = {}
 
     def layer(self, entry: Packed) -> list[Any]:
         found = layer_nests(entry)
@@ -44,7 +44,7 @@ class _Texts:
         return [found.busy_cycles, parts]
 
     def _nest(self, nest: Nest) -> int:
-        key = repr((nest.sizes, nest.mapping))
+        key = (*nest.sizes.items(), nest.mapping)
         if key not in self._known:
             self._known[key] = len(self.nests)
             sizes = ", ".join(f"{dim} {size:,}" for dim, size in nest.sizes.items())
