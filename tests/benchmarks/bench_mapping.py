@@ -39,7 +39,7 @@ MAPPINGS = 200_000
 SWEPT = ("array.rows", "buffers.weight.size_kib", "dram.bits_per_clock")
 
 
-OTHERS = {  # mappings of 256x4096x4096 on the INT8 chip that they cost a CPU second, when last run
+OTHERS = {  # mappings of a product that they cost a CPU second, as once measured on other machines
     "ZigZag 3.9, 170 a second": 170,
     "AccelForge 1.0, 17 thousand a second": 17_000,
 }
