@@ -236,11 +236,16 @@ def check_needed(works: Sequence[Work], chip: Chip, where: str) -> None:
         raise ProofError(f"{where}: {wrong}, since nothing depends on it.")
 
 
-def _needless(works: Sequence[Work], chip: Chip) -> Iterator[str]:
+def _said(works: Sequence[Work]) -> tuple[set[str], bool]:
+    """Return the dimensions of more than one step, and whether outputs share pixels."""
     dims = {
         dim for layer, _ in works for dim, n in zip(layer.dims, layer.sizes, strict=True) if n > 1
     }
-    shared = any(reach(layer, window) for layer, _ in works for window in layer.windows)
+    return dims, any(reach(layer, window) for layer, _ in works for window in layer.windows)
+
+
+def _needless(works: Sequence[Work], chip: Chip) -> Iterator[str]:
+    dims, shared = _said(works)
     for axis in chip.axes:
         gone = [dim for dim in axis.dims if dim not in dims]
         if gone:
@@ -263,10 +268,7 @@ def _needless(works: Sequence[Work], chip: Chip) -> Iterator[str]:
 
 def pared(works: Sequence[Work], data: dict[str, Any]) -> dict[str, Any]:
     """Return a chip's plain data without what nothing depends on (`check_needed`)."""
-    dims = {
-        dim for layer, _ in works for dim, n in zip(layer.dims, layer.sizes, strict=True) if n > 1
-    }
-    shared = any(reach(layer, window) for layer, _ in works for window in layer.windows)
+    dims, shared = _said(works)
     tables = data["table_units"] if data["table_pj"] or data["table_cycles"] else []
     return {
         **data,

@@ -15,7 +15,7 @@ from typing import Any
 from ....arch import Arch, load_arch
 from ....sim import simulate
 from ....workloads import load_model
-from ..fused_gpt3.study import Published, of_run
+from ..fused_gpt3.study import CONTEXT, Published, layer_of, of_run
 
 CHIPS = {name: Path(__file__).with_name(f"{name}.yaml") for name in ("eyeriss", "gemmini")}
 SET: dict[str, dict[str, Any]] = {
@@ -29,19 +29,8 @@ WIDE: dict[str, Any] = {"pe.accumulator_bits": 16} | {
     for operand in ("weight", "input", "output")
 }
 """All operands and sums of 16 bits, as AccelForge has those of GPT-3."""
-GPT3 = {
-    "model_type": "opt",  # of GPT-3's sizes: two matrices in its MLP, all heads with their own keys
-    "hidden_size": 4096,
-    "word_embed_proj_dim": 4096,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 32,
-    "ffn_dim": 16384,
-    "vocab_size": 2,
-    "max_position_embeddings": 2048,
-    "activation_function": "relu",
-}
-"""One layer of GPT-3 6.7B (Brown et al., arXiv 2005.14165, table 2.1)."""
-CONTEXT = 2048
+GPT3 = layer_of(4096, heads=32)
+"""One layer of GPT-3 6.7B."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

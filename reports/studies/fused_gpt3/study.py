@@ -15,19 +15,32 @@ from ....sim import LayerRun, Run, simulate
 from ....workloads import Model, load_model
 
 CHIP = Path(__file__).with_name("tpu-v4i.yaml")
-GPT3 = {
-    "model_type": "opt",  # of GPT-3's sizes: two matrices in its MLP, all heads with their own keys
-    "hidden_size": 12288,
-    "word_embed_proj_dim": 12288,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 96,
-    "ffn_dim": 49152,
-    "vocab_size": 2,
-    "max_position_embeddings": 2048,
-    "activation_function": "relu",
-}
-"""One layer of GPT-3 175B (Brown et al., arXiv 2005.14165, table 2.1)."""
 CONTEXT = 2048
+
+
+def layer_of(hidden_size: int, heads: int) -> dict[str, Any]:
+    """Return one layer of a GPT-3 (Brown et al., arXiv 2005.14165, table 2.1) as a configuration.
+
+    Parameters
+    ----------
+    hidden_size : int
+    heads : int
+    """
+    return {
+        "model_type": "opt",  # with two matrices in its MLP, all heads with their own keys
+        "hidden_size": hidden_size,
+        "word_embed_proj_dim": hidden_size,
+        "num_hidden_layers": 1,
+        "num_attention_heads": heads,
+        "ffn_dim": 4 * hidden_size,
+        "vocab_size": 2,
+        "max_position_embeddings": CONTEXT,
+        "activation_function": "relu",
+    }
+
+
+GPT3 = layer_of(12288, heads=96)
+"""One layer of GPT-3 175B."""
 
 
 MAPPERS = {"prefill": "search", "decode": "search-energy"}
