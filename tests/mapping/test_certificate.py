@@ -338,6 +338,28 @@ def test_no_figure_may_be_another(objective: str, conv: bool) -> None:
     assert refused > 40
 
 
+def test_figures_are_those_of_layer_chip_and_mapping() -> None:
+    """Writer and checker share what derives figures, so some are derived here by hand."""
+    found = made(3, "edp", large=True, budget=40)
+    assert found is not None
+    data = found[4]
+    sizes, chip = data["layer"]["sizes"], data["chips"][0]
+    figures = data["figures"]
+    m, n, k = (sizes[dim] for dim in "mnk")
+    assert figures["layer"]["multiplications"] == m * n * k
+    many = {row[0]: row[1] for row in figures["layer"]["operands"]}
+    assert many == {"weight": n * k, "input": m * k, "output": m * n}
+    most = {axis["name"]: axis["size"] for axis in chip["axes"]}
+    for axis, dim, size, idle, steps in figures["mapping"]["unrolled"]:
+        assert (size + idle, size * steps >= sizes[dim]) == (most[axis], True)
+    room = {memory["name"]: memory["size_bits"] for memory in chip["memories"]}
+    taken = dict.fromkeys(room, 0)
+    for memory, _, elements, _, bits, left in figures["mapping"]["tiles"]:
+        assert elements >= 1
+        taken[memory] += bits
+        assert left == (None if room[memory] is None else room[memory] - taken[memory])
+
+
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["map", *arguments])
 
