@@ -169,7 +169,7 @@ def simulate(
     plan = nothing_kept(asked.order) if asked.nests else plan_of(resolved, asked.order, bits)
     layers, unfused = _layers(asked, plan, bits, fusion=fusion)
     if fusion and asked.fuses and isinstance(network.shape, Products):
-        unfused = {**unfused, **apart_in_lists(staged.before, layers)}
+        unfused = {**unfused, **apart_in_lists(staged.before, asked.steps, layers)}
     left_out = () if resolved.vector_unit is not None else (step.name for step in asked.steps)
     run = Run(
         arch=resolved.name,

@@ -22,7 +22,7 @@ from ..run import LayerRun
 from ..vector import with_vector
 from .account import group_run
 from .chains import NO_BETTER, Bits
-from .groups import Group, groups_of, left_of
+from .groups import Group, groups_of, kept_apart, left_of
 
 Layers = tuple[LayerRun, ...]
 Made = tuple[Group, LayerRun]
@@ -39,7 +39,7 @@ def with_fusion(
     bits: Bits,
     mapper: str,
     time_of_nest: TimeOfNest,
-    edges: Iterable[tuple[str, str]] = (),
+    edges: Sequence[tuple[str, str]] = (),
 ) -> tuple[Layers, dict[str, str]]:
     """Return a run's layers, those of the vector unit among them, fused where the run is better.
 
@@ -58,7 +58,7 @@ def with_fusion(
         A search of `NEST_MAPPERS`.
     time_of_nest : callable
         The rung's time of a product under its mapping.
-    edges : iterable of (str, str)
+    edges : sequence of (str, str)
         Names of a product and of one that reads its results.
     """
     objective = NEST_MAPPERS[mapper].objective
@@ -83,6 +83,8 @@ def with_fusion(
     for group, run in made:
         if not any(layer is run for layer in best):
             reasons.setdefault(group.name, NO_BETTER)
+    for group, why in kept_apart(layers, steps, edges):
+        reasons.setdefault(group.name, why)
     return best, reasons
 
 

@@ -81,12 +81,34 @@ def groups_of(
         Names of a product and of one that reads its results; without them no MLP is found, and
         scores are taken to be those of the next product that may be their mix.
     """
-    products = list(gemms)
+    products, readers = list(gemms), _readers(edges)
+    yield from _attention(list(products), steps, readers)
+    yield from (group for group, _ in _mlps(products, steps, readers))
+
+
+def kept_apart(
+    gemms: Iterable[Gemm],
+    steps: Sequence[VectorStep],
+    edges: Iterable[tuple[str, str]] = (),
+) -> Iterator[tuple[Group, str]]:
+    """Yield what would be MLPs of `groups_of` without some steps on what they make, and why not.
+
+    Parameters
+    ----------
+    gemms, steps, edges
+        As of `groups_of`.
+    """
+    for group, between in _mlps(list(gemms), steps, _readers(edges), apart=True):
+        names = [step.name for step in between]
+        shown = ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
+        yield group, f"steps beside its products work on what they make: {shown}."
+
+
+def _readers(edges: Iterable[tuple[str, str]]) -> Mapping[str, set[str]]:
     readers: Mapping[str, set[str]] = defaultdict(set)
     for tail, head in edges:
         readers[tail].add(head)
-    yield from _attention(list(products), steps, readers)
-    yield from _mlps(products, steps, readers)
+    return readers
 
 
 def left_of(step: VectorStep, fused: Iterable[Group]) -> VectorStep | None:
@@ -160,11 +182,17 @@ def _mixes(scores: Gemm, mix: Gemm) -> bool:
 
 
 def _mlps(
-    products: Sequence[Gemm], steps: Sequence[VectorStep], readers: Mapping[str, set[str]]
-) -> Iterator[Group]:
+    products: Sequence[Gemm],
+    steps: Sequence[VectorStep],
+    readers: Mapping[str, set[str]],
+    *,
+    apart: bool = False,
+) -> Iterator[tuple[Group, list[VectorStep]]]:
+    """Yield MLPs; with ``apart`` those on whose products other steps work, and these steps."""
     taken: set[int] = set()
     for step in steps:
-        if not _activates(step) or any(_disturbs(other, step) for other in steps):
+        between = [other for other in steps if _disturbs(other, step)] if _activates(step) else []
+        if not _activates(step) or bool(between) != apart:
             continue
         left = step.rows * step.count
         for i, first in enumerate(products):
@@ -181,7 +209,7 @@ def _mlps(
                 continue
             left -= rows
             taken.update(found)
-            yield group
+            yield group, between
 
 
 def _activates(step: VectorStep) -> bool:

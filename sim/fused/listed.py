@@ -1,8 +1,8 @@
 """Lists of products, as traces and ONNX graphs leave them: who reads whose results, what is apart.
 
-A list says which earlier products a product reads, not through which steps; so only a product whose
-input is what one other made, each element in its place, is a reader by itself, of what a step
-behind that leaves.
+A list says which earlier products a product reads, a graph through which steps. A product is a
+reader by itself where its input is what others made, each element in its place: one product, or
+several that one pass of the vector unit joins (`workloads.sources.passes`).
 """
 
 from collections import Counter
@@ -12,14 +12,15 @@ from ...workloads import Model
 from ...workloads.products import Products
 from ...workloads.transformer import Staged, Transformer
 from ...workloads.transformer.matrix import Product
+from ...workloads.vector_step import VectorStep
 from ..run import LayerRun
 
 SEVERAL = ""
-"""In the place of a reader that reads more than the one."""
+"""In the place of a reader for which elements were moved, or joined with others'."""
 
 
 def edges_of(model: Model, staged: Staged) -> tuple[tuple[str, str], ...]:
-    """Return names of a product and of one whose input its results are, and nothing else.
+    """Return names of a product and of one that reads its results, in their places.
 
     Parameters
     ----------
@@ -33,8 +34,7 @@ def edges_of(model: Model, staged: Staged) -> tuple[tuple[str, str], ...]:
         return ()
     found = list[tuple[str, str]]()
     for product in staged.before:
-        alone = len(product.inputs) == 1 and product.direct
-        reader = product.gemm.name if alone else SEVERAL
+        reader = product.gemm.name if product.direct else SEVERAL
         found += [(name, reader) for name in product.inputs]
         found += [(name, SEVERAL) for name in product.weights]
         if product.leaves:
@@ -42,22 +42,28 @@ def edges_of(model: Model, staged: Staged) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def apart_in_lists(products: Sequence[Product], layers: Iterable[LayerRun]) -> dict[str, str]:
+def apart_in_lists(
+    products: Sequence[Product], steps: Iterable[VectorStep], layers: Iterable[LayerRun]
+) -> dict[str, str]:
     """Return what of a list runs layer by layer though it looks like a chain, and why.
 
     Parameters
     ----------
     products : sequence of Product
+    steps : iterable of VectorStep
+        What stands between them.
     layers : iterable of LayerRun
         Of the run.
     """
     found = dict[str, str]()
+    joined = {step.after for step in steps}
     for product in products:
-        if len(product.inputs) == 2 and _gated(product, products):
+        gated = len(product.inputs) == 2 and product.inputs not in joined
+        if gated and _gated(product, products):
             name = "+".join((*product.inputs, product.gemm.name))
             found[name] = (
-                "a list of products does not say which step joins the two; the model's "
-                "configuration does."
+                "no step is known that joins the two alone, each element in its place; the "
+                "model's configuration may say it."
             )
     convs = [product.gemm.name for product in products if product.gemm.conv is not None]
     after = [p for p in products if p.gemm.conv is not None and set(p.inputs) & set(convs)]

@@ -339,14 +339,6 @@ def test_a_traced_network_is_fused_as_its_configuration_is() -> None:
             inner = nn.functional.relu6(self.up(x))
             return x + self.down(nn.functional.relu6(self.deep(inner)))
 
-    class Gated(nn.Module):  # type: ignore[misc, name-defined]
-        def __init__(self) -> None:
-            super().__init__()
-            self.gate, self.up, self.down = nn.Linear(8, 96), nn.Linear(8, 96), nn.Linear(96, 8)
-
-        def forward(self, x: Any) -> Any:
-            return self.down(nn.functional.silu(self.gate(x)) * self.up(x))
-
     stem = {"name": "stem", "out_channels": 4, "kernel": 3, "padding": 1}
     net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), Block(), Block())
     traced = from_torch(net, torch.empty(1, 3, 12, 12))
@@ -360,8 +352,55 @@ def test_a_traced_network_is_fused_as_its_configuration_is() -> None:
     mlp = nn.Sequential(nn.Linear(8, 96), nn.GELU(), nn.Linear(96, 8))
     run = bl.simulate("bitmod", from_torch(mlp, torch.empty(64, 8)), fidelity="analytic")
     assert [layer.name for layer in run.layers] == ["0+2"]
-    gated = bl.simulate("bitmod", from_torch(Gated(), torch.empty(64, 8)), fidelity="analytic")
-    assert "which step joins the two" in gated.unfused["gate+up+down"]
+
+
+def test_a_traced_gated_mlp_costs_what_the_readers_does() -> None:
+    """Gate, up, product, down: one step joins the two, whatever calls the graph makes of it."""
+    torch = pytest.importorskip("torch")
+    nn, config = torch.nn, {**TINY, "model_type": "llama", "hidden_act": "silu"}
+
+    class Gated(nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self, joined: Any) -> None:
+            super().__init__()
+            self.gate_proj, self.up_proj = (nn.Linear(64, 96, bias=False) for _ in range(2))
+            self.down_proj, self.joined = nn.Linear(96, 64, bias=False), joined
+
+        def forward(self, x: Any) -> Any:
+            return self.down_proj(self.joined(self.gate_proj(x), self.up_proj(x)))
+
+    def layers(model: Any, fusion: bool, output: str, **how: Any) -> list[LayerRun]:
+        arch = bl.load_arch("edge-npu", {"formats.linear.output": output})
+        run = bl.simulate(arch, model, fidelity="analytic", fusion=fusion, **how)
+        names = ("gate_proj", "up_proj", "activation", "down_proj", "up_proj.multiply")
+        own = (each for each in run.layers if each.fused or each.name in names)
+        mine = [each for each in own if not each.name.startswith("attention")]
+        return [replace(each, name="", count=1, fused=None, tiles=None) for each in mine]
+
+    def traced(joined: Any) -> Any:
+        return from_torch(Gated(joined), torch.empty(1, 48, 64))
+
+    silu = nn.functional.silu
+    one, long = (
+        traced(joined)
+        for joined in (lambda gate, up: silu(gate) * up, lambda x, up: x * x.sigmoid() * up)
+    )
+    for fusion, output, many in ((True, "int8@tensor", 1), (False, "int8@tensor", 4),
+                                 (True, "fp16", 4)):  # fmt: skip
+        wanted = layers(config, fusion, output, context=48)
+        assert len(wanted) == many
+        assert layers(one, fusion, output) == wanted
+        assert layers(long, fusion, output) == wanted
+    for changed in (
+        lambda gate, up: silu(gate).roll(1, -1) * up,
+        lambda gate, up: silu(gate) * up.roll(1, 1),
+        lambda gate, up: silu(gate) * up + silu(gate).mean(),
+        lambda gate, up: silu(gate) * up[:, :1],
+        lambda gate, up: silu(gate) * up.softmax(-1),
+    ):
+        model = traced(changed)
+        assert len(layers(model, True, "int8@tensor")) > 1
+        (sentence,) = bl.simulate("bitmod", model, fidelity="analytic").unfused.values()
+        assert "no step is known that joins the two alone" in sentence
 
 
 def test_what_moves_elements_between_two_layers_keeps_them_apart() -> None:

@@ -16,6 +16,7 @@ from ..gemm import Gemm
 from ..products import Entry, Products
 from ..transformer.part import softmax
 from ..vector_step import Tensor, VectorStep
+from .passes import Noted, Operand, one_pass
 
 G = TypeVar("G", Gemm, VectorStep)
 CONSTANT, WEIGHT, INPUT = range(3)
@@ -24,10 +25,6 @@ Sizes = tuple[int, int, int, int]
 """Rows, outputs, depth and independent products: m, n, k and batch."""
 Name = Callable[[frozenset[str], str], str]
 """From the weights that a product has, and its kind, to its name."""
-
-
-Found = tuple[VectorStep, int | None, tuple[int | None, ...]]
-"""A step, the place of the product that it stands behind, and of those that made what it reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +46,8 @@ class Origin:
     direct : bool
         Whether it is what the only one of its sources made, each element in its place, be it worked
         on there: nothing moved, joined, repeated or left out any.
+    step : int or None
+        Place of the step that made it, each element since in its place; None: none did.
     """
 
     kind: int
@@ -57,6 +56,7 @@ class Origin:
     softmax: bool = False
     distinct: int = 0
     direct: bool = False
+    step: int | None = None
 
     def of_size(self, distinct: int) -> "Origin":
         """Return the origin of a tensor of so many elements."""
@@ -83,14 +83,14 @@ def joined(origins: Sequence[Origin], *, in_place: bool = False) -> Origin:
         of, of which there are no more.
     """
     sources = frozenset[int]().union(*(each.sources for each in origins))
+    made = [each for each in origins if each.sources]
     return Origin(
         kind=max((each.kind for each in origins), default=CONSTANT),
         weights=frozenset[str]().union(*(each.weights for each in origins)),
         sources=sources,
         softmax=any(each.softmax for each in origins),
-        direct=in_place
-        and len(sources) == 1
-        and all(each.direct for each in origins if each.sources),
+        direct=in_place and len(sources) == 1 and all(each.direct for each in made),
+        step=made[0].step if in_place and len(made) == 1 else None,
     )
 
 
@@ -102,7 +102,13 @@ class Graph:
     _weights: set[str] = field(default_factory=set)
     _leaving: set[int] = field(default_factory=set)
     _beside: dict[str, None] = field(default_factory=dict)
-    _steps: list[Found] = field(default_factory=list)
+    _steps: list[Noted] = field(default_factory=list)
+    _looked_at: set[int] = field(default_factory=set)
+
+    @property
+    def steps(self) -> int:
+        """How many steps were noted so far."""
+        return len(self._steps)
 
     def beside(self, operation: str) -> None:
         """Note an operation that works on what depends on inputs and multiplies no matrices."""
@@ -111,6 +117,12 @@ class Graph:
     def leave(self, origin: Origin) -> None:
         """Note that a tensor is an output of the graph: the results in it leave the model."""
         self._leaving |= origin.sources
+        self.look_at(origin)
+
+    def look_at(self, origin: Origin) -> None:
+        """Note that something that is no product and no step reads what a step made."""
+        if origin.step is not None:
+            self._looked_at.add(origin.step)
 
     def product(self, name: Name, sizes: Sizes, left: Origin, right: Origin) -> Origin:
         """Add a matrix product; return the origin of its result.
@@ -199,7 +211,9 @@ class Graph:
         made = self._add(scores, asked, key)
         between = softmax(scores)
         between = replace(between, name=name(frozenset(), between.name))
-        self._steps.append((between, _latest(made), (_latest(made),)))
+        self._steps.append(
+            Noted(step=between, behind=_latest(made), makers=(_latest(made),), operands=())
+        )
         return self._add(mix, made, value)
 
     def step(
@@ -252,7 +266,16 @@ class Graph:
         newest = max(origins, key=lambda each: max(each.sources, default=-1))
         step = replace(step, direct=newest.direct or not newest.sources)
         makers = (each.maker for each in kept) if len(kept) == len(read) else (None for _ in read)
-        self._steps.append((step, _latest(origin), tuple(makers)))
+        self._steps.append(
+            Noted(
+                step=step,
+                behind=_latest(origin),
+                makers=tuple(makers),
+                operands=tuple(
+                    Operand(each.maker, each.step) for each in origins if each.kind == INPUT
+                ),
+            )
+        )
 
     def convolution(
         self,
@@ -318,26 +341,39 @@ class Graph:
             raise BitlatheError("it multiplies no matrices: there is nothing to run.")
         gemms = [gemm for gemm, _, _ in self._found]
         names, own = shared_names(gemms), _own_names(gemms)
-        steps = _named(self._steps, own)
+        noted, joins = self._passes()
+        steps = _named(noted, own)
         alone = Products(
-            entries=self._entries(own),
+            entries=self._entries(own, joins),
             steps=tuple(
                 replace(step, name=name)
                 for step, name in zip(steps, _own_names(steps), strict=True)
             ),
         )
         return Products(
-            entries=self._entries(names),
+            entries=self._entries(names, joins),
             merged=True,
             beside=tuple(self._beside),
             weights=sum(sizes.get(name, 0) for name in self._weights),
             parameters=parameters,
-            steps=_counted(self._steps, names),
+            steps=_counted(noted, names),
             alone=alone,
         )
 
-    def _entries(self, names: Sequence[str]) -> tuple[Entry, ...]:
-        """Return the products under some names."""
+    def _passes(self) -> tuple[list[Noted], frozenset[int]]:
+        """Return the steps as the unit makes them, and the places of products that read one."""
+        reads, others = dict[int, int](), set(self._looked_at)
+        for place, (gemm, moving, held) in enumerate(self._found):
+            others |= {held.step} if held.step is not None else set()
+            if moving.step is not None and gemm.role == "linear":
+                reads[place] = moving.step
+            elif moving.step is not None:
+                others.add(moving.step)
+        made = [gemm.output_elements for gemm, _, _ in self._found]
+        return one_pass(self._steps, reads, others, made)
+
+    def _entries(self, names: Sequence[str], joins: frozenset[int]) -> tuple[Entry, ...]:
+        """Return the products under some names; those that read what one step made of others."""
 
         def named(places: frozenset[int]) -> tuple[str, ...]:
             return tuple(dict.fromkeys(names[place] for place in sorted(places)))
@@ -348,7 +384,7 @@ class Graph:
                 inputs=named(read.sources),
                 operands=named(held.sources),
                 leaves=place in self._leaving,
-                direct=read.direct,
+                direct=read.direct or place in joins,
             )
             for place, (name, (gemm, read, held)) in enumerate(zip(names, self._found, strict=True))
         )
@@ -421,23 +457,23 @@ def _latest(origin: Origin) -> int | None:
     return max(origin.sources, default=None)
 
 
-def _named(found: Sequence[Found], products: Sequence[str]) -> list[VectorStep]:
+def _named(found: Sequence[Noted], products: Sequence[str]) -> list[VectorStep]:
     """Return steps behind the products of these names."""
     return [
         replace(
-            step,
-            name=_behind(step.name, place, products),
-            after=_after(place, products),
+            each.step,
+            name=_behind(each.step.name, each.behind, products),
+            after=tuple(products[place] for place in each.after),
             reads=tuple(
-                each if maker is None else each._replace(maker=products[maker])
-                for each, maker in zip(step.reads, makers, strict=True)
+                read if maker is None else read._replace(maker=products[maker])
+                for read, maker in zip(each.step.reads, each.makers, strict=True)
             ),
         )
-        for step, place, makers in found
+        for each in found
     ]
 
 
-def _counted(found: Sequence[Found], products: Sequence[str]) -> tuple[VectorStep, ...]:
+def _counted(found: Sequence[Noted], products: Sequence[str]) -> tuple[VectorStep, ...]:
     """Return steps behind the products of these names, those alike in repeated layers once."""
     steps = _named(found, products)
     counts: dict[VectorStep, int] = {}
@@ -447,14 +483,10 @@ def _counted(found: Sequence[Found], products: Sequence[str]) -> tuple[VectorSte
     return tuple(replace(step, count=count) for step, count in counts.items())
 
 
-def _after(place: int | None, products: Sequence[str]) -> tuple[str, ...]:
-    return () if place is None else (products[place],)
-
-
 def _behind(name: str, place: int | None, products: Sequence[str]) -> str:
     """Return the name of a step behind a product, or of one that has a name of its own."""
-    whole = "".join((*_after(place, products), name)) if name.startswith(".") else name
-    return whole.removeprefix(".")
+    ahead = "" if place is None else products[place]
+    return (ahead + name if name.startswith(".") else name).removeprefix(".")
 
 
 def _own_names(some: Sequence[G]) -> list[str]:

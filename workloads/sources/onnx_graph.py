@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -242,11 +243,17 @@ class _Walk:
             self._stays(node, seen, name) for name in node.input if self.origin(name).sources
         )
         origin = joined(read, in_place=in_place)
+        steps = self.found.steps
         moving = {name for name in node.input if self.origin(name).kind == INPUT}
         if node.op_type in _COUNTS or moving <= self.counted:
             self.counted.update(node.output)
         elif node.op_type not in _MOVES and not self._step(node, seen):
             self.found.beside(node.op_type)
+        if self.found.steps > steps:
+            origin = replace(origin, step=steps if in_place else None)
+        for each in read if self.found.steps == steps else ():
+            if each.step != origin.step:
+                self.found.look_at(each)
         if node.op_type == "Softmax":
             origin = origin.through_softmax()
         for name in node.output:

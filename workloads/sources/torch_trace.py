@@ -9,7 +9,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -288,6 +288,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 if other is not made:
                     before = self.origin(other)
                     both = joined([before, self.origin(made)])
+                    self.graph.look_at(self.origin(made))
                     self._origins[id(other)] = both.of_size(before.distinct)
 
     def _passed(self, packet: Any, out: Any, args: Any, kwargs: Any) -> None:
@@ -304,7 +305,12 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if packet in _NOISE:  # of a dropout, which inference leaves out
             self.mark(made, Origin(kind=CONSTANT))
             return
+        steps = self.graph.steps
         known = self._step(call, args, read, made[0])
+        if self.graph.steps > steps:
+            origin = replace(origin, step=steps if in_place else None)
+        else:
+            self._looked_at(read, origin)
         if not known and origin.kind == INPUT and packet not in _MOVES:
             self.graph.beside(packet.__name__.strip("_"))
         if packet in _CHOSEN and read[0].dim() > 2 and self.origin(read[0]).kind == WEIGHT:
@@ -316,6 +322,12 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.mark([tensor], origin)
             if held is not None:
                 self._origins[id(tensor)] = origin.of_size(min(held, tensor.numel()))
+
+    def _looked_at(self, read: Iterable[torch.Tensor], origin: Origin) -> None:
+        """Note what steps made that is read by a call which does not hand it on as it lies."""
+        for found in map(self.origin, read):
+            if found.step != origin.step:
+                self.graph.look_at(found)
 
     def _step(self, call: str, args: Any, read: list[torch.Tensor], made: torch.Tensor) -> bool:
         """Note what a vector unit does of a call; return whether it is known what this is."""
