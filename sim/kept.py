@@ -7,24 +7,27 @@ where what stands between the layers moves elements, as a roll or a transpose of
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 from ..datatypes.base.errors import BitlatheError
 from ..mapping.keep import NOTHING, Kept, Plan, keep_where_better, layer_counts
 from ..mapping.mappers import NEST_MAPPERS
 from ..mapping.staying import room_bytes
 from ..workloads.gemm import Gemm
-from ..workloads.order import Order, Step
+from ..workloads.order import Order, Step, steps_of
+from ..workloads.shares import Read
 from ..workloads.vector_step import OPERATIONS, QUANTIZE, VectorStep
 from .chip import Chip
+from .fused.choose import FEW, Fusion
 from .layer_bits import LayerBits
 from .run import LayerRun
 from .rung import Rung
 from .vector import with_vector
 
-STAY_INSTEAD = "results stay on the chip between its layers instead, and the run is better."
+STAY_INSTEAD = "results stay on the chip between layers instead, and the run is better."
 RunOf = Callable[[Gemm, Kept], LayerRun]
 """A layer's cost with what stays around it; raises where it has not the room."""
 
@@ -35,6 +38,7 @@ def kept_plan(
     steps: Sequence[VectorStep],
     run_of: RunOf,
     mapper: str,
+    fused: Set[Gemm] = frozenset(),
 ) -> tuple[Plan, RunOf]:
     """Return an order of execution with the results that stay, and the layers' costs as found.
 
@@ -49,6 +53,8 @@ def kept_plan(
         A layer's cost on the rung that runs.
     mapper : str
         A search of `NEST_MAPPERS`.
+    fused : set of Gemm
+        Layers that are fused: beside these nothing stays, of theirs or of others.
     """
     found: dict[tuple[Gemm, Kept], LayerRun | None] = {}
 
@@ -63,6 +69,8 @@ def kept_plan(
         return found[gemm, kept]
 
     def cost_of(gemm: Gemm, kept: Kept) -> tuple[int, float] | None:
+        if gemm in fused:
+            return None if kept.kept_bytes else (0, 0.0)
         made = run(gemm, kept)
         return None if made is None else (made.cycles, made.energy_pj["total"])
 
@@ -72,7 +80,8 @@ def kept_plan(
         return made
 
     def room_of(makers: tuple[Step, ...], reader: Step) -> int | None:
-        return _room_of([each.gemm for each in makers], reader, bits, steps)
+        gemms = [each.gemm for each in makers]
+        return None if fused & {*gemms, reader.gemm} else _room_of(gemms, reader, bits, steps)
 
     return keep_where_better(order, room_of, cost_of, NEST_MAPPERS[mapper].rank), known
 
@@ -84,9 +93,13 @@ def with_kept(
     steps: Sequence[VectorStep],
     rung: Rung,
     mapper: str,
-    apart: tuple[LayerRun, ...],
+    without: tuple[LayerRun, ...],
+    fusion: Fusion | None = None,
 ) -> tuple[LayerRun, ...]:
     """Return a run's layers with results that stay, or without where that is not better.
+
+    Results stay between layers that are not fused; all those that are fused, all but one of them,
+    or none, are tried with what then stays.
 
     Parameters
     ----------
@@ -100,31 +113,80 @@ def with_kept(
         It times the layers.
     mapper : str
         A search of `NEST_MAPPERS`.
-    apart : tuple of LayerRun
+    without : tuple of LayerRun
         The run's layers without results that stay.
+    fusion : Fusion, optional
+        How these are fused.
 
     Returns
     -------
     tuple of LayerRun
-        ``apart`` itself, or others with fewer clocks or less energy, and no more of either.
+        ``without`` itself, or others with fewer clocks or less energy, and no more of either.
     """
+    costs: dict[tuple[Gemm, Kept], LayerRun] = {}
 
     def run_of(gemm: Gemm, kept: Kept) -> LayerRun:
-        return rung.mapped(chip, gemm, bits[gemm], mapper, kept)
+        if (gemm, kept) not in costs:
+            costs[gemm, kept] = rung.mapped(chip, gemm, bits[gemm], mapper, kept)
+        return costs[gemm, kept]
 
-    plan, known = kept_plan(order, bits, steps, run_of, mapper)
-    if not any(kept.kept_bytes for _, kept in layer_counts(plan)):
-        return apart
-    counts = layer_counts(plan).items()
-    layers: Sequence[LayerRun] = [
-        replace(known(gemm, kept), count=count) for (gemm, kept), count in counts
-    ]
-    if chip.arch.vector_unit is not None:
-        layers = with_vector(chip, steps, layers)
-    before, after = _total(apart), _total(layers)
-    rank = NEST_MAPPERS[mapper].rank
-    better = after[0] <= before[0] and after[1] <= before[1] and rank(after) < rank(before)
-    return tuple(layers) if better else apart
+    made = fusion.made if fusion is not None and _are_in(fusion, order) else ()
+    rank, best, least = NEST_MAPPERS[mapper].rank, without, _total(without)
+    for some in _choices(len(made)):
+        instead = {_one(gemm): run for i in some for gemm, run in _in_place(*made[i])}
+        plan, known = kept_plan(order, bits, steps, run_of, mapper, fused=instead.keys())
+        if not any(kept.kept_bytes for _, kept in layer_counts(plan)):
+            continue
+        layers: Sequence[LayerRun] = [
+            run
+            for (gemm, kept), count in layer_counts(plan).items()
+            for run in _of_layer(gemm, instead, partial(known, gemm, kept), count)
+        ]
+        if chip.arch.vector_unit is not None:
+            beside = steps if fusion is None or not some else fusion.steps_beside(some)
+            layers = with_vector(chip, beside, layers)
+        now = _total(layers)
+        if now[0] <= least[0] and now[1] <= least[1] and rank(now) < rank(least):
+            best, least = tuple(layers), now
+    return best
+
+
+def _choices(many: int) -> list[tuple[int, ...]]:
+    """Return which of some groups are tried together: all, all but one, none; each once."""
+    every = tuple(range(many))
+    but_one = [every[:i] + every[i + 1 :] for i in every] if many <= FEW else []
+    return list(dict.fromkeys([every, *but_one, ()]))
+
+
+def _are_in(fusion: Fusion, order: Order) -> bool:
+    """Return whether the products that are fused are those of an order, by the same names."""
+    known = {step.gemm for step in steps_of(order)}
+    return all(_one(gemm) in known for gemms, _ in fusion.made for gemm in gemms)
+
+
+def _in_place(gemms: Sequence[Gemm], run: LayerRun) -> Iterator[tuple[Gemm, LayerRun | None]]:
+    """Yield what stands in the place of each product of a group: of the first, all of it."""
+    for i, gemm in enumerate(gemms):
+        yield gemm, None if i else run
+
+
+def _of_layer(
+    gemm: Gemm,
+    instead: Mapping[Gemm, LayerRun | None],
+    alone: Callable[[], LayerRun],
+    count: int,
+) -> Iterator[LayerRun]:
+    """Yield a layer of a run, or the group that begins with it."""
+    if gemm not in instead:
+        yield replace(alone(), count=count)
+        return
+    run = instead[gemm]
+    if run is not None:
+        yield run
+
+
+def _one(gemm: Gemm) -> Gemm:
+    return replace(gemm, count=1)
 
 
 def _total(layers: Sequence[LayerRun]) -> tuple[int, float]:
@@ -141,7 +203,7 @@ def _room_of(
     """Return the bytes of the results of each maker, if what reads them takes them as they are."""
     if not reader.direct:
         return None
-    names, read = {maker.name for maker in makers}, read_elements(reader.gemm)
+    names, read = {maker.name for maker in makers}, Read(reader.gemm, "input").elements
     working = [step for step in steps if names & set(step.after)]
     if any(not _streams(step, names) for step in working) or (len(names) > 1 and not working):
         return None
@@ -166,10 +228,3 @@ def _streams(step: VectorStep, names: set[str]) -> bool:
         and all(made.elements == step.elements for made in step.makes)
         and sum(read.elements for read in step.reads) == step.elements * (len(names) - 1)
     )
-
-
-def read_elements(gemm: Gemm) -> int:
-    """Return the elements of a layer's inputs as another layer leaves them, read or not."""
-    if gemm.conv is None:
-        return gemm.m * gemm.k * gemm.batch
-    return gemm.sequences * gemm.conv.in_channels * gemm.conv.size[0] * gemm.conv.size[1]

@@ -274,26 +274,25 @@ def _layers(
 ) -> tuple[tuple[LayerRun, ...], dict[str, str]]:
     """Return the layers of a run with those of the vector unit, and why groups are apart."""
     chip, rung, mapper, steps = asked.chip, asked.rung, asked.mapper, asked.steps
-    layers, unfused = rung.run(chip, plan, bits, mapper), dict[str, str]()
+    layers, fused = rung.run(chip, plan, bits, mapper), None
     counted = chip.arch.vector_unit is not None
     if fusion and asked.fuses:
         alone = dict(zip((gemm for gemm, _ in layer_counts(plan)), layers, strict=True))
         time_of, convolutions = rung.time_of_nest(), asked.convolutions
         if convolutions is None:
-            layers, unfused = with_fusion(chip, steps, alone, bits, mapper, time_of, asked.edges)
+            fused = with_fusion(chip, steps, alone, bits, mapper, time_of, asked.edges)
         else:
-            layers, unfused = with_fused_convolutions(
-                chip, convolutions, alone, bits, mapper, time_of
-            )
+            fused = with_fused_convolutions(chip, convolutions, alone, bits, mapper, time_of)
+        layers = fused.layers
     elif counted:
         layers = with_vector(chip, steps, layers)
+    unfused = {} if fused is None else fused.reasons
     if not asked.kept_order:
         return layers, unfused
-    kept = with_kept(chip, asked.kept_order, bits, asked.every_step, rung, mapper, layers)
-    if kept is not layers:
-        groups = (each.name for each in layers if each.fused)
-        unfused = {**unfused, **dict.fromkeys(groups, STAY_INSTEAD)}
-    return kept, unfused
+    kept = with_kept(chip, asked.kept_order, bits, asked.every_step, rung, mapper, layers, fused)
+    left = {each.name for each in kept if each.fused}
+    groups = (each.name for each in layers if each.fused and each.name not in left)
+    return kept, {**unfused, **dict.fromkeys(groups, STAY_INSTEAD)}
 
 
 def _listed_chains(asked: _Asked, network: Model, batch: int) -> Network | None:

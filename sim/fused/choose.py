@@ -10,6 +10,7 @@ the choice is assembled, and each group tried anew beside it where there are few
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from ...datatypes.base.numbers import ceil_div
 from ...mapping.best import Objective
@@ -32,6 +33,28 @@ FEW = 16
 """Groups up to which each is tried anew beside the choice."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fusion:
+    """A run whose layers are fused where it is better so.
+
+    Attributes
+    ----------
+    layers : tuple of LayerRun
+        All of the run, those of the vector unit among them.
+    reasons : dict of str to str
+        Of the groups that are left apart, by name, why.
+    made : tuple of (tuple of Gemm, LayerRun)
+        The groups that are fused: their products, and what stands in the place of these.
+    steps_beside : callable
+        The steps of the vector unit that are left beside some of ``made``, by their places.
+    """
+
+    layers: Layers
+    reasons: dict[str, str]
+    made: tuple[tuple[tuple[Gemm, ...], LayerRun], ...]
+    steps_beside: Callable[[Iterable[int]], Sequence[VectorStep]]
+
+
 def with_fusion(
     chip: Chip,
     steps: Sequence[VectorStep],
@@ -40,10 +63,8 @@ def with_fusion(
     mapper: str,
     time_of_nest: TimeOfNest,
     edges: Sequence[tuple[str, str]] = (),
-) -> tuple[Layers, dict[str, str]]:
+) -> Fusion:
     """Return a run's layers, those of the vector unit among them, fused where the run is better.
-
-    And of the groups that are left apart, by name, why.
 
     Parameters
     ----------
@@ -80,12 +101,27 @@ def with_fusion(
         objective,
         anew=tried <= FEW,
     )
-    for group, run in made:
-        if not any(layer is run for layer in best):
+    taken = [each for each in made if any(layer is each[1] for layer in best)]
+    for group, _ in made:
+        if not any(group is each for each, _ in taken):
             reasons.setdefault(group.name, NO_BETTER)
     for group, why in kept_apart(layers, steps, edges):
         reasons.setdefault(group.name, why)
-    return best, reasons
+    return Fusion(
+        layers=best,
+        reasons=reasons,
+        made=tuple((group.gemms, run) for group, run in taken),
+        steps_beside=lambda some: steps_left(steps, [taken[i][0] for i in some]),
+    )
+
+
+def steps_left(steps: Iterable[VectorStep], groups: Iterable[Group]) -> list[VectorStep]:
+    """Return the steps of a run beside some groups, which take their parts of them."""
+    by_step: dict[VectorStep, list[Group]] = {}
+    for group in groups:
+        by_step.setdefault(group.step, []).append(group)
+    left = (left_of(step, by_step.get(step, ())) for step in steps)
+    return [step for step in left if step is not None]
 
 
 def chosen(
@@ -213,9 +249,5 @@ def assembled(
     """
     instead = {group.into[0]: run for group, run in fused}
     gone = {gemm for group, _ in fused for gemm in group.gemms[1:]}
-    by_step: dict[VectorStep, list[Group]] = {}
-    for group, _ in fused:
-        by_step.setdefault(group.step, []).append(group)
-    left = (left_of(step, by_step.get(step, ())) for step in steps)
     runs = [instead.get(gemm, run) for gemm, run in layers.items() if gemm not in gone]
-    return with_vector(chip, [step for step in left if step is not None], runs)
+    return with_vector(chip, steps_left(steps, [group for group, _ in fused]), runs)

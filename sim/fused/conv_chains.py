@@ -23,10 +23,10 @@ from ...mapping.fused.strip_search import FoundStrips, fused_cost, spilling
 from ...mapping.fused.strips import Conv, ConvChain, needs, strips
 from ...mapping.mappers import ORDERS
 from ...workloads.gemm import Gemm
+from ...workloads.shares import Read
 from ...workloads.transformer.matrix import Product
 from ...workloads.vector_step import OPERATIONS, QUANTIZE, Operation, VectorStep, summed
 from ..chip import Chip
-from ..kept import read_elements
 from ..mapped import NestTime, Part, TimeOfNest, behind_decoders, nest_bits, nest_hierarchy
 from ..run import LayerRun
 from .account import fused_run, searched
@@ -119,7 +119,7 @@ def _follows(maker: Gemm, reader: Gemm) -> bool:
         maker.conv is not None
         and reader.conv is not None
         and reader.sequences == maker.sequences
-        and maker.m * maker.n * maker.batch == read_elements(reader)
+        and maker.m * maker.n * maker.batch == Read(reader, "input").elements
         and maker.conv.output_size == reader.conv.size
     )
 

@@ -22,7 +22,7 @@ from ..mapped import TimeOfNest
 from ..run import LayerRun
 from ..vector import with_vector
 from .chains import NO_BETTER
-from .choose import Layers, Total, summed_totals, total_of
+from .choose import Fusion, Layers, Total, summed_totals, total_of
 from .conv_chains import ConvGroup, conv_groups, conv_run
 
 Spans = tuple[int, int]
@@ -46,10 +46,10 @@ def with_fused_convolutions(
     bits: Mapping[Gemm, LayerBits],
     mapper: str,
     time_of_nest: TimeOfNest,
-) -> tuple[Layers, dict[str, str]]:
+) -> Fusion:
     """Return a run's layers, those of the vector unit among them, fused where the run is better.
 
-    And of the longest chains of which nothing is fused, by name, why.
+    Its reasons are those of the longest chains of which nothing is fused.
 
     Parameters
     ----------
@@ -106,7 +106,18 @@ def with_fused_convolutions(
         inside = any(a <= i and j <= b and (a, b) != (i, j) for a, b in groups)
         if not inside and not any(a < j and i < b for a, b in chosen):
             told.setdefault(group.name, reasons.get((i, j), NO_BETTER))
-    return best, told
+    spans = sorted(chosen)
+
+    def steps_beside(some: Iterable[int]) -> list[VectorStep]:
+        gone = {step for i in some for each in groups[spans[i]].steps for step in each}
+        return [step for step in network.steps if step not in gone]
+
+    return Fusion(
+        layers=best,
+        reasons=told,
+        made=tuple((groups[span].gemms, found[span]) for span in spans),
+        steps_beside=steps_beside,
+    )
 
 
 def divided(gains: Mapping[Spans, Total], base: Total, objective: Objective) -> frozenset[Spans]:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -11,15 +12,20 @@ from bitlathe.arch import resolve
 from bitlathe.mapping.cost import cost
 from bitlathe.mapping.keep import Kept
 from bitlathe.mapping.legal import problems
+from bitlathe.mapping.mappers import NEST_MAPPERS
 from bitlathe.mapping.nest import Loops
 from bitlathe.mapping.search import search
 from bitlathe.mapping.staying import searched, with_staying
 from bitlathe.sim.chip import Chip
-from bitlathe.sim.kept import STAY_INSTEAD, read_elements
+from bitlathe.sim.kept import STAY_INSTEAD
 from bitlathe.sim.mapped import nest_bits, parts_of
 from bitlathe.sim.policy import layer_bits
+from bitlathe.sim.results import results_of
 from bitlathe.sim.run import Run
+from bitlathe.sim.rung import RUNGS
+from bitlathe.sim.vector import with_vector
 from bitlathe.workloads import Gemm, from_torch, load_model
+from bitlathe.workloads.shares import Read
 
 KEEPS = {"execution.keep_outputs": True}
 NET: dict[str, Any] = {
@@ -182,9 +188,59 @@ def test_fused_groups_stay_where_keeping_is_no_better() -> None:
     assert STAY_INSTEAD not in kept.unfused.values()
 
 
+@pytest.mark.parametrize("mapper", ["search", "search-cycles"])
+def test_layers_are_fused_beside_others_whose_results_stay(mapper: str) -> None:
+    """The best of every set of results that may stay, with the chain fused and apart, by hand."""
+    fc = {"name": "fc", "type": "linear", "out_channels": 64}
+    net = {**NET, "layers": [*NET["layers"][:5], NET["layers"][-2], fc, NET["layers"][-1]]}
+    arch, how = bl.load_arch("bitmod", KEEPS), {"mapper": mapper, "fidelity": "analytic"}
+    fused, found = (bl.simulate(each, net, **how) for each in ("bitmod", arch))
+    model = load_model(net)
+    staged = model.staged()
+    chip = Chip.of(resolve(arch, phase="prefill", model="x"))
+    results, staged = results_of(chip.arch, model, staged, mapper=mapper)
+    gemms = [product.gemm for product in staged.before]
+    bits = {gemm: layer_bits(chip.arch, gemm, None, results.of(gemm)) for gemm in gemms}
+    (chain,) = (layer for layer in fused.layers if layer.fused)
+    assert chain.fused is not None
+    size = [math.ceil(g.output_elements * max(bits[g].output, 8) / 8) for g in gemms]
+
+    def total(layers: Any) -> tuple[int, float]:
+        cycles = sum(layer.cycles * layer.count for layer in layers)
+        return cycles, math.fsum(layer.energy_pj["total"] * layer.count for layer in layers)
+
+    def run(chained: bool, stay: set[str]) -> tuple[int, float]:
+        layers, steps = [], list(staged.steps)
+        inside = set(chain.fused["layers"]) if chained and chain.fused else set()
+        for i, gemm in enumerate(gemms):
+            came, leaves = i > 0 and gemms[i - 1].name in stay, gemm.name in stay
+            room = size[i - 1] * came + size[i] * leaves
+            kept = Kept(input=came, output=leaves, kept_bytes=room)
+            if gemm.name not in inside:
+                layers.append(RUNGS["analytic"].mapped(chip, gemm, bits[gemm], mapper, kept))
+            elif gemm.name == chain.fused["layers"][0]:  # type: ignore[index]
+                layers.append(chain)
+        return total(with_vector(chip, [each for each in steps if each.name not in inside], layers))
+
+    may = {True: ["fc"], False: ["wide", "deep", "fc"]}  # the pool, and the sum, move others
+    rank = NEST_MAPPERS[mapper].rank
+    least, best = total(fused.layers), (True, set[str]())
+    assert run(True, set()) == pytest.approx(least)
+    for chained, names in may.items():
+        for many in range(len(names) + 1):
+            for some in combinations(names, many):
+                now = run(chained, set(some))
+                if now[0] <= least[0] and now[1] <= least[1] and rank(now) < rank(least):
+                    least, best = now, (chained, set(some))
+    assert best == (True, {"fc"})
+    assert total(found.layers) == pytest.approx(least)
+    assert [layer.name for layer in found.layers if layer.fused] == [chain.name]
+    assert read_and_left(found)["head"] == (False, True)
+
+
 def test_an_input_is_what_the_layer_before_leaves() -> None:
     """A stride that skips pixels leaves them where they are."""
     model = load_model(NET)
-    assert [read_elements(gemm) for gemm in model.gemms()] == [
+    assert [Read(gemm, "input").elements for gemm in model.gemms()] == [
         3 * 256, 8 * 256, 24 * 256, 24 * 256, 8 * 256, 16,
     ]  # fmt: skip
