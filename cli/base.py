@@ -21,6 +21,13 @@ COMPILES = logging.getLogger("bitlathe.compiles")
 GARBAGE = 50_000  # objects between collections; Python's 700 take a tenth of a short command
 FIDELITY = "Rung: cycle (event by event) or analytic (closed forms)."
 MAPPER = "Best loop nests (search, search-cycles, search-energy), or a rule: see docs/mapping.md."
+budget_option = click.option(
+    "--budget",
+    metavar="NODES",
+    type=click.IntRange(min=1),
+    help="Nodes (tiles bounded) after which a search returns the best it has, not proven.  "
+    "[default: 4194304, some 8 s a layer]",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 settings_option = click.option(
     "--set", "settings", multiple=True, help="KEY=VALUE in the chip, e.g. array.rows=64."

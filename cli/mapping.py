@@ -11,6 +11,7 @@ from ..reports.options import PATH, known, objectives, sizes
 from ..reports.terminal import print_json, print_table, working
 from .base import (
     batch_option,
+    budget_option,
     check_place,
     chip_settings,
     json_option,
@@ -50,6 +51,7 @@ from .base import (
     multiple=True,
     help="What the best must keep to, e.g. io.k=whole, weight.order=n,k,m, rows=k:32.",
 )
+@budget_option
 @click.option("--certificate", type=PATH, help="A file to write: the mapping with a proof.")
 @click.option(
     "--parts", type=int, help="Of the proof: parts of the space to bound at most.  [default: 12000]"
@@ -68,6 +70,7 @@ def map_command(
     objective: Any,
     file: Path | None,
     constraints: tuple[str, ...],
+    budget: int | None,
     certificate: Path | None,
     parts: int | None,
     check: Path | None,
@@ -81,6 +84,7 @@ def map_command(
     (--model and --layer).
     """
     from ..arch import load_arch
+    from ..mapping.budget import node_budget
     from ..mapping.constraints import Constraints
     from ..sim.map_certificate import check_certificate, write_certificate
     from ..sim.map_group import group_on
@@ -88,11 +92,12 @@ def map_command(
 
     asked_too: dict[str, object] = {
         "--mapping": file, "--certificate": certificate, "--parts": parts,
-        "--constraint": constraints or None,
+        "--constraint": constraints or None, "--budget": budget,
     }  # fmt: skip
     of_models = {"--context": context, "--batch": None if batch == 1 else batch}
     _refuse("beside --check", asked_too if check else {})
     _refuse("beside --gemm", of_models if gemm else {})
+    _refuse("beside --mapping", {"--budget": budget} if file else {})
     _refuse("without --certificate", {} if certificate else {"--parts": parts})
     check_place("--certificate", certificate)
     if check is not None and (arch, gemm, model) == (None, None, None):
@@ -116,26 +121,32 @@ def map_command(
         network = load_model(model or "")
         if "+" in (layer or ""):
             group = group_on(chip, network, layer or "", phase, context, batch)
-            _refuse("beside fused layers", {**asked_too, "--certificate": None, "--parts": None})
-            _map_group(group, f"{layer} of {network.name} on {arch}", objective, certificate,
-                       parts, check, as_json=as_json)  # fmt: skip
+            _refuse("beside fused layers", {"--mapping": file, "--constraint": constraints or None})
+            with node_budget(budget):
+                _map_group(group, f"{layer} of {network.name} on {arch}", objective, certificate,
+                           parts, check, as_json=as_json)  # fmt: skip
             return
         asked = layer_on(chip, network, layer or "", phase, context, batch)
         name = f"{layer} of {network.name}"
     if check is not None:
         _say_checked(check_certificate, check, asked, as_json=as_json)
         return
-    with working("map"):
+    with working("map"), node_budget(budget):
         found = asked.best(objective, kept_to) if file is None else _under(asked, file)
     if certificate is not None:
         with working("certificate"):
             written = write_certificate(certificate, asked, found, objective, parts)
         note(f"{certificate}: {written}")
+    _print_found(found, f"{name} on {arch}", "elements moved", as_json=as_json)
+
+
+def _print_found(found: Any, title: str, moved: str, *, as_json: bool) -> None:
+    """Print a mapping, or a group's schedule: its loops, what moves, ports, sentences."""
     if as_json:
         print_json(found.to_dict())
         return
-    print_table(found.nest(), title=f"{name} on {arch}")
-    print_table(found.accesses(), title="elements moved")
+    print_table(found.nest(), title=title)
+    print_table(found.accesses(), title=moved)
     print_table(found.ports(), title="ports")
     for line in found.lines():
         click.echo(line)
@@ -163,14 +174,7 @@ def _map_group(
         with working("certificate"):
             written = write_group_certificate(certificate, found, parts)
         note(f"{certificate}: {written}")
-    if as_json:
-        print_json(found.to_dict())
-        return
-    print_table(found.nest(), title=title)
-    print_table(found.accesses(), title="products of the blocks")
-    print_table(found.ports(), title="ports")
-    for line in found.lines():
-        click.echo(line)
+    _print_found(found, title, "products of the blocks", as_json=as_json)
 
 
 def _under(asked: Any, file: Path) -> Any:

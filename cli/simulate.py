@@ -13,6 +13,7 @@ from .base import (
     MAPPER,
     PICTURES,
     batch_option,
+    budget_option,
     check_drawing,
     check_place,
     chip_settings,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     show_default=True,
     help=MAPPER,
 )
+@budget_option
 @click.option(
     "--formats",
     callback=known(lambda: ("chip", "checkpoint")),
@@ -90,6 +92,7 @@ def simulate(
     batch: int,
     fidelity: str,
     mapper: str,
+    budget: int | None,
     formats: str,
     settings: tuple[str, ...],
     *,
@@ -108,12 +111,18 @@ def simulate(
     """
     from ..arch import load_arch
     from ..arch.system import is_system
+    from ..mapping.budget import node_budget
+    from ..mapping.mappers import SEARCHES
     from ..sim import simulate as run_model
     from ..workloads import Step, load_model
 
     if timeline and timeline.suffix not in (*PICTURES, ".json"):
         raise BitlatheError(
             f"--timeline: {timeline.name} ends in none of .json, {', '.join(PICTURES)}."
+        )
+    if budget is not None and mapper not in ("auto", *SEARCHES):
+        raise BitlatheError(
+            f"--budget is of a search, and mapper {mapper} is a rule; leave it out."
         )
     check_drawing("--timeline", timeline)
     check_place("--timeline", timeline)
@@ -128,14 +137,15 @@ def simulate(
     if is_system(arch):
         if bandwidth:
             raise BitlatheError("--bandwidth: of one chip; give --arch a chip.")
-        _simulate_system(
-            *(arch, given, asked, causal, logits, served),
-            fusion=fusion,
-            as_json=as_json,
-            timeline=timeline,
-        )
+        with node_budget(budget):
+            _simulate_system(
+                *(arch, given, asked, causal, logits, served),
+                fusion=fusion,
+                as_json=as_json,
+                timeline=timeline,
+            )
         return
-    with working("simulate"):
+    with working("simulate"), node_budget(budget):
         run = run_model(
             *(load_arch(arch, given), *asked),
             causal=causal,
@@ -199,7 +209,7 @@ def _print_run(run: "Run") -> None:
         click.echo(f"mapper {run.mapper}, a rule, no search: {run.no_search}")
     if far := _far(run):
         shown = ", ".join(f"{name} {within:.4f} x" for name, within in far.items())
-        click.echo(f"search ended by its budget, at most so far from the best: {shown}")
+        click.echo(f"search ended by its budget (--budget), at most so far from the best: {shown}")
     for name, why in run.unfused.items():
         click.echo(f"left apart: {name}: {why}")
     if run.unpriced:

@@ -1,7 +1,7 @@
 """The best mapping of a layer on a chip, found once: results kept by what decides them.
 
-Layer, bits, hierarchy, objective and constraints are the key, in a file named after the sources
-that decide what is found (`datatypes.base.kept_lines`).
+Layer, bits, hierarchy, objective, constraints and budget are the key, in a file named after the
+sources that decide what is found (`datatypes.base.kept_lines`).
 """
 
 from functools import cache
@@ -10,6 +10,7 @@ from ..arch.hierarchy import Hierarchy
 from ..datatypes.base.kept_lines import Kept, key_of
 from ..datatypes.base.sources import PACKAGE, digest_of
 from .best import Best, Objective, best_of
+from .budget import budget_nodes
 from .constraints import Constraints
 from .nest import Loops
 from .operands import OperandBits
@@ -28,6 +29,8 @@ def best_mapping(
     keep: bool = True,
 ) -> Best:
     """Return the best mapping of a layer, searched the first time and looked up from then on.
+
+    The search spends as many nodes as `budget.budget_nodes` says.
 
     Parameters
     ----------
@@ -52,12 +55,13 @@ def best_mapping(
     BitlatheError
         No mapping fits, or something is wrong with the arguments.
     """
-    key = key_of(layer, bits, hierarchy, objective, constraints)
+    budget = budget_nodes()
+    key = key_of(layer, bits, hierarchy, objective, constraints, budget)
 
     def searched() -> Best:
         from .search import search  # loads the compiler, which a kept result does not need
 
-        return search(layer, bits, hierarchy, objective, constraints=constraints)
+        return search(layer, bits, hierarchy, objective, constraints=constraints, budget=budget)
 
     return KEPT.get(key, searched, keep=keep)
 

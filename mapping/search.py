@@ -45,6 +45,7 @@ from ..arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
 from ..datatypes.base.errors import BitlatheError, check_name
 from .accesses import outermost_bits
 from .best import OBJECTIVES, Best, Objective
+from .budget import BUDGET
 from .constraints import Constraints
 from .cost import Cost, cost
 from .counted import counted_cost
@@ -58,7 +59,6 @@ from .staying import searched as searched_chip
 from .unrolled import PARETO_ROOM, Unrolled, new_front
 
 NO_LIMIT = 1 << 60
-BUDGET = 1 << 22  # nodes: some eight seconds
 FIRST_TURN = 1 << 18  # nodes of a part before the next has its turn
 _PARTS = (0, 1 << 16, 1 << 12, 1 << 8)  # of a bit that are searched in, 0: as fine as asked
 _LONGEST = 1 << 28  # elements of a dimension: some 30 s of tiles; more would not end

@@ -15,6 +15,7 @@ from ...datatypes.base.kept_lines import Kept, key_of
 from ...datatypes.base.sources import PACKAGE, digest_of
 from .. import kept_results
 from ..best import Best, Objective, best_of
+from ..budget import budget_nodes
 from .chain import Chain, Lanes
 from .cost import cost_of
 from .demand import Demand
@@ -44,7 +45,7 @@ def best_fusion(
     BitlatheError
         No tiling fits.
     """
-    key = key_of(chain, near.whole, lanes, objective)
+    key = key_of(chain, near.whole, lanes, objective, budget_nodes())
     found = FUSIONS.get(key, lambda: search(chain, near, lanes, objective))
     asked = costed(chain, near, lanes, found)
     return BestFusion(found=found, cost=cost_of(chain, found.tiling, near, asked, kept_walk))
@@ -126,7 +127,7 @@ def best_strips(
     BitlatheError
         No strips fit.
     """
-    key = key_of(chain, near.whole, lanes, objective)
+    key = key_of(chain, near.whole, lanes, objective, budget_nodes())
     return STRIPS.get(key, lambda: search_strips(chain, near, lanes, objective))
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
+from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.base.kept_lines import Store, key_of
 from bitlathe.mapping import kept_results
 from bitlathe.mapping.best import best_of
+from bitlathe.mapping.budget import BUDGET, node_budget
 from bitlathe.mapping.kept_results import best_mapping
 from bitlathe.mapping.nest import Loops
 from bitlathe.mapping.operands import OperandBits
@@ -92,6 +94,25 @@ def test_whatever_decides_the_answer_is_part_of_the_key(change: str, searches: l
     best_mapping(*CHANGES[change](LAYER, BITS, CHIP))
     best_mapping(LAYER, BITS, CHIP, "energy")
     assert len(searches) == 3
+
+
+def test_results_of_budgets_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    spent: list[int] = []
+
+    def noted(*of, budget: int, **named):
+        spent.append(budget)
+        return replace(search(*of, budget=budget, **named), mappings_evaluated=budget)
+
+    monkeypatch.setattr("bitlathe.mapping.search.search", noted)
+    for _ in range(2):  # the second time from disk
+        for nodes in (None, 9, 1 << 30):
+            with node_budget(nodes):
+                found = best_mapping(LAYER, BITS, CHIP)
+            assert found.mappings_evaluated == (nodes or BUDGET)
+        kept_results.KEPT.forget()
+    assert spent == [BUDGET, 9, 1 << 30]
+    with pytest.raises(BitlatheError, match="budget is 0; give a whole number of nodes"):
+        node_budget(0).__enter__()
 
 
 def test_sources_are_part_of_the_file_name(
