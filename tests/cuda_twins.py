@@ -1,8 +1,6 @@
-"""What the tests of CUDA twins share: a run in the simulator, and comparison by bits."""
+"""What the tests of CUDA twins share: when they run, and comparison by bits."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,29 +10,22 @@ from bitlathe.datatypes.kernels.cuda.launch import device_available
 
 ROOT = Path(__file__).resolve().parents[1]
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+if SIMULATED:
+    import cuda_simulator
+
+    cuda_simulator.install()
 on_device = pytest.mark.skipif(
-    not device_available(), reason="no CUDA device: covered by the run in the simulator"
+    not device_available(),
+    reason="no CUDA device: test_cuda_simulated.py runs it with NUMBA_ENABLE_CUDASIM=1",
 )
 
 
-def runs_itself_in_the_simulator(path):
-    """Return a test that runs the twins of a file in numba's simulator.
+def few_slots(monkeypatch):
+    """Let blocks of the simulator take two groups in place of sixteen; a device compiles that."""
+    if SIMULATED:
+        from bitlathe.datatypes.kernels.cuda import group_kernels
 
-    In a process of its own, because numba reads the switch when it is imported.
-    """
-
-    @pytest.mark.skipif(SIMULATED, reason="this is the run in the simulator")
-    def test_in_the_simulator():
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", path]
-        command += ["-k", "twin or empty"]
-        environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}
-        run = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-        )
-        assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
-        assert " passed" in run.stdout
-
-    return test_in_the_simulator
+        monkeypatch.setattr(group_kernels, "SLOTS", 2)
 
 
 def bits(array):

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 import bitlathe as bl
-from cuda_twins import (
-    SIMULATED,
-    OnDevice,
-    on_device,
-    runs_itself_in_the_simulator,
-    take_by_interface,
-)
+from cuda_twins import SIMULATED, OnDevice, few_slots, on_device, take_by_interface
 
-test_twins_agree_in_the_simulator = runs_itself_in_the_simulator(__file__)
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch):
+    from bitlathe.datatypes.kernels.cuda import groups
+
+    monkeypatch.setattr(groups, "THREADS", 8)
+    few_slots(monkeypatch)
 
 
 def assert_same(x, scheme, given=None, **options):

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from fractions import Fraction
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -157,20 +156,34 @@ def test_what_another_process_adds_is_seen(tmp_path: Path) -> None:
     assert one.get("f" * 64) is None
 
 
-def _write(path: Path, first: int) -> None:
-    store = Store(path)
-    for i in range(first, first + 50):
-        store.put(f"{i:064}", {"n": i, "long": "x" * 5000})
+WRITER = """
+import sys
+from pathlib import Path
+from bitlathe.datatypes.base.kept_lines import Store
+
+store, first = Store(Path(sys.argv[1])), int(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.readline()
+for i in range(first, first + 50):
+    store.put(f"{i:064}", {"n": i, "long": "x" * 5000})
+"""
 
 
 def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
+    """Programs of their own: a function of this file could not be found by a new process."""
     path = tmp_path / "a.jsonl"
-    context = get_context("spawn")
-    writers = [context.Process(target=_write, args=(path, 50 * i)) for i in range(3)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(first)], **pipes)
+        for first in (0, 50, 100)
+    ]
     for writer in writers:
-        writer.start()
+        assert writer.stdout.readline() == "ready\n"
     for writer in writers:
-        writer.join()
+        writer.stdin.close()  # they begin at once
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    for writer in writers:
+        writer.stdout.close()
     store = Store(path)
     assert [(store.get(f"{i:064}") or {}).get("n") for i in range(150)] == list(range(150))
 

@@ -7,9 +7,7 @@ from bitlathe.datatypes import kernels
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.formats import catalogue
 from bitlathe.datatypes.kernels.cuda.groups import leaves_of
-from cuda_twins import bits, on_device, runs_itself_in_the_simulator
-
-test_twins_agree_in_the_simulator = runs_itself_in_the_simulator(__file__)
+from cuda_twins import bits, few_slots, on_device
 
 
 @pytest.fixture
@@ -19,6 +17,7 @@ def cuda(monkeypatch):
 
     monkeypatch.setattr(launch, "MAX_BLOCKS", 2)
     monkeypatch.setattr(groups, "THREADS", 4)
+    few_slots(monkeypatch)
     return groups
 
 

@@ -7,9 +7,7 @@ from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.formats import catalogue
 from bitlathe.datatypes.terms.statistics import code_counts, term_statistics
 from bitlathe.datatypes.terms.table import term_table
-from cuda_twins import on_device, runs_itself_in_the_simulator
-
-test_twins_agree_in_the_simulator = runs_itself_in_the_simulator(__file__)
+from cuda_twins import on_device
 
 
 @pytest.fixture

@@ -5,9 +5,7 @@ import pytest
 
 from bitlathe.arch.pe import AntPE, FpMacPE, IntMacPE, LutPE, OlivePE
 from bitlathe.sim.pe import mac
-from cuda_twins import assert_same, on_device, runs_itself_in_the_simulator
-
-test_twins_agree_in_the_simulator = runs_itself_in_the_simulator(__file__)
+from cuda_twins import assert_same, on_device
 
 
 @pytest.fixture

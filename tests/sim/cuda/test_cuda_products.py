@@ -14,16 +14,7 @@ from bitlathe.sim.pe import mac, products
 from bitlathe.sim.pe.dequantize import table_matmul
 from bitlathe.sim.pe.products import Blocks
 from cuda_calls import KERNELS
-from cuda_twins import (
-    SIMULATED,
-    OnDevice,
-    assert_same,
-    on_device,
-    runs_itself_in_the_simulator,
-    take_by_interface,
-)
-
-test_twins_agree_in_the_simulator = runs_itself_in_the_simulator(__file__)
+from cuda_twins import SIMULATED, OnDevice, assert_same, on_device, take_by_interface
 
 
 @pytest.fixture
@@ -107,6 +98,7 @@ def shifted(seed, format, m, n, k, group):
 
 
 @on_device
+@pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize("format", ["fp8_e4m3", "fp8_e5m2"])
 def test_every_shifted_code_twin(format):
     """Each FP4 code with each shift, times 1: the value of the byte is exact."""
@@ -123,6 +115,7 @@ def test_every_shifted_code_twin(format):
 
 
 @on_device
+@pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize("format", ["fp8_e4m3", "fp8_e5m2"])
 def test_every_activation_twin(format):
     codes = floats_of(format)

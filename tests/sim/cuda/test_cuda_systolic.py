@@ -8,9 +8,7 @@ import pytest
 from bitlathe.arch.pe import AntPE, FpMacPE, IntMacPE, OlivePE
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.sim.array.systolic.stack import simulate_stack
-from cuda_twins import on_device, runs_itself_in_the_simulator
-
-test_twins_agree_in_the_simulator = runs_itself_in_the_simulator(__file__)
+from cuda_twins import on_device
 
 
 def assert_twins(a, b, rows, cols, dataflow, **options):

@@ -12,10 +12,8 @@ from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.kernels.cuda.launch import device_available
 from bitlathe.sim.pe.bit_serial import bitserial_dot
 from bitlathe.sim.pe.dequantize import table_matmul
-from cuda_twins import on_device, runs_itself_in_the_simulator
+from cuda_twins import on_device
 from naive import pe_naive
-
-test_twins_agree_in_the_simulator = runs_itself_in_the_simulator(__file__)
 
 
 @pytest.mark.skipif(device_available(), reason="there is a device")
