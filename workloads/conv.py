@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ..datatypes.base.errors import BitlatheError, nearest, unknown_name
+from .circles import Reads, reads_of, why_not_earlier
 from .config import Config
 from .conv_shape import ConvShape
 from .gemm import Gemm
@@ -185,14 +186,17 @@ def _pair(layer: Config, key: str, default: int | None, least: int = 1) -> tuple
     return value[0], value[1]
 
 
-def _sources(layer: Config, known: Mapping[str, _Value], last: str) -> list[_Value]:
+def _sources(
+    layer: Config, own: str, known: Mapping[str, _Value], last: str, reads: Reads
+) -> list[_Value]:
     given = layer.get("from")
     names = [last] if given is None else given if isinstance(given, list) else [given]
     for name in names:
         if not isinstance(name, str) or name not in known:
             near = nearest(str(name), known, limit=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise layer.error(f"'from' names {name!r}, not an earlier layer.{hint}", "from")
+            hint = f"Did you mean {near[0]!r}?" if near else "No layer has that name."
+            why = why_not_earlier(str(name), own, reads) or f", not an earlier layer. {hint}"
+            raise layer.error(f"'from' names {name!r}{why}", "from")
     return [known[name] for name in names]
 
 
@@ -392,13 +396,14 @@ def read_convnet(config: Config) -> ConvNet:
         check_size(f"{config.where('input')}: 'input'" if value < 1 else "'input'", value)
     known = {"input": _Value(image[0], (image[1], image[2]), (), "")}
     last, found, between = "input", [], []
+    reads = reads_of(config.items("layers"), in_turn=True)
     for index in range(len(config.items("layers"))):
         layer = config.child("layers", index)
         kind = _kind(layer)
         name = layer.string("name") if "name" in layer.data else f"layer{index}"
         if name in known:
             raise layer.error(f"two layers are called {name!r}; names must differ.", "name")
-        values = _sources(layer, known, last)
+        values = _sources(layer, name, known, last, reads)
         if kind in ("conv", "linear"):
             found.append(_weighted(layer, name, kind, _joined(layer, kind, values)))
             shape = found[-1].shape

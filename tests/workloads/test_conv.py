@@ -148,6 +148,11 @@ def test_words_of_pytorch(tmp_path):
         ("bias: true}\n- {type: pool", "bias: 1}\n- {type: pool", ("yaml:3:", "true or false")),
         ("type: pool", "type: pol", ("yaml:4:", "one of conv, pool")),
         ("from: layer1", "from: lyer1", ("yaml:6:", "Did you mean 'layer1'?")),
+        (
+            "from: layer1",
+            "from: sum",
+            ("yaml:6:", "circle, which no order runs: right reads sum re"),
+        ),
         ("name: right", "name: left", ("yaml:6:", "two layers are called 'left'")),
         ("right, from: layer1, out_channels: 8", "right, out_channels: 4", ("yaml:7:", "unequal")),
         ("norm: true", "groups: 3", ("yaml:5:", "3 groups do not divide")),

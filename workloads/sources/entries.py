@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...datatypes.base.errors import BitlatheError, nearest, shown
+from ..circles import Reads, why_not_earlier
 from ..config import Config
 from ..conv import conv_gemm
 from ..conv_shape import ConvShape
@@ -28,7 +29,9 @@ PRODUCT_KEYS = (*_COMMON, _LAYERS, *_SIZES, *(k for k in _LEAST if k != "count")
 CONV_KEYS = (*_COMMON, "n", "k", *_CONV_ONLY)
 
 
-def read_entry(entry: Config, place: int, earlier: Collection[str]) -> Entry:
+def read_entry(
+    entry: Config, place: int, earlier: Collection[str], reads: Reads | None = None
+) -> Entry:
     """Read an entry: a product by its m, n and k, or a convolution by its c, h, w, k, r and s.
 
     Parameters
@@ -39,6 +42,8 @@ def read_entry(entry: Config, place: int, earlier: Collection[str]) -> Entry:
         Its place in the list, from 0, by which it is named if it has no name.
     earlier : collection of str
         Names of the entries before it, which ``from`` may name.
+    reads : mapping of str to sequence of str, optional
+        What each entry of the list names there.
 
     Raises
     ------
@@ -48,7 +53,7 @@ def read_entry(entry: Config, place: int, earlier: Collection[str]) -> Entry:
     is_conv = any(key in entry.data for key in _CONV_ONLY)
     _check_keys(entry, CONV_KEYS if is_conv else PRODUCT_KEYS)
     name = entry.string("name") if entry.get("name") is not None else f"layer{place}"
-    inputs = _sources(entry, earlier)
+    inputs = _sources(entry, name, earlier, reads or {})
     by_token = not is_conv and entry.get("m") == TOKENS
     try:
         gemm = _convolution(entry, name) if is_conv else _product(entry, name, by_token)
@@ -75,18 +80,16 @@ def _check_keys(entry: Config, known: tuple[str, ...]) -> None:
             raise entry.error(f"unknown key {shown(key)} of a {what}. {hint}", str(key))
 
 
-def _sources(entry: Config, earlier: Collection[str]) -> tuple[str, ...]:
+def _sources(entry: Config, own: str, earlier: Collection[str], reads: Reads) -> tuple[str, ...]:
     given = entry.get("from")
     names = [] if given is None else given if isinstance(given, list) else [given]
     for name in names:
         if not isinstance(name, str) or name not in earlier:
             near = nearest(str(name), earlier, limit=1)
-            hint = (
-                f"Did you mean {near[0]!r}?"
-                if near
-                else "Put each product behind those that it reads: no list runs in a circle."
-            )
-            raise entry.error(f"'from' names {shown(name)}, not an earlier product. {hint}", "from")
+            hint = f"Did you mean {near[0]!r}?" if near else "No product has that name."
+            unknown = f", not an earlier product. {hint}"
+            why = why_not_earlier(str(name), own, reads) or unknown
+            raise entry.error(f"'from' names {shown(name)}{why}", "from")
     return tuple(names)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ...datatypes.base.errors import BitlatheError, nearest, shown
+from ..circles import reads_of
 from ..config import Config
 from ..gemm import Gemm
 from ..products import Entry, Phase, Products, listed
@@ -49,8 +50,10 @@ def of_entries(entries: Iterable[Config], config: Config, phase: Phase | None = 
     """
     found: list[Entry] = []
     names: set[str] = set()
+    entries = list(entries)
+    reads = reads_of(entry.data for entry in entries)
     for place, entry in enumerate(entries):
-        found.append(read_entry(entry, place, names))
+        found.append(read_entry(entry, place, names, reads))
         names.add(found[-1].gemm.name)
     if not found:
         raise config.error("the list of products is empty; give at least one.")

@@ -175,7 +175,13 @@ WRONG = {
     "products: [{m: 1, n: 2, k: 3, kount: 2}]": "unknown key 'kount' of a product. Did you mean",
     "products: [{m: 1, n: 2, k: 3, kind: dense}]": "layer 'layer0': kind is 'dense'; it must be",
     "products: [{m: 3, n: 2, k: 3, sequences: 2}]": ":1:12: layer 'layer0': sequences is 2, which",
-    "products: [{m: 3, n: 2, k: 3, from: up}]": "'from' names 'up', not an earlier product",
+    "products: [{m: 3, n: 2, k: 3, from: up}]": "not an earlier product. No product has that name.",
+    "products: [{name: a, m: 1, n: 1, k: 1, from: a}]": "in a circle, which no order runs: a reads",
+    "products: [{name: a, m: 1, n: 1, k: 1, from: c}, {name: b, m: 1, n: 1, k: 1, from: a}, "
+    "{name: c, m: 1, n: 1, k: 1, from: b}]": "a reads c reads b reads a; take one out",
+    "products: [{name: a, m: 1, n: 1, k: 1, from: c}, {name: c, m: 1, n: 1, k: 1}]": (
+        "'from' names 'c', which stands further down; put each behind those"
+    ),
     "products: [{m: 3, c: 2, k: 3}]": "'m' belongs to a product, but this entry is a convolution",
     "products: [{c: 2, k: 3, h: 4, w: 4, r: 3}]": "required key 's' is missing",
     "products: [{c: 2, k: 3, h: 4, w: 4, r: 5, s: 1}]": "larger than the padded input",
