@@ -312,7 +312,7 @@ def _simulate_system(
     from ..arch import load_arch, load_system
     from ..reports.systems.show import print_run
     from ..sim import simulate as run_model
-    from ..sim.system.timeline import levels, sent, shares, spans
+    from ..sim.system.timeline import inside, levels, sent, shares, spans
 
     system = load_system(name)
     if settings:
@@ -322,10 +322,13 @@ def _simulate_system(
     if timeline:
         about = {"arch": run.system, "model": run.model, "phase": run.phase}
         words = "micro-batches of the slowest copy"
-        wholes = {"whole run": shares(run)}
-        filled, moved = ((list(levels(run)), list(sent(run)))
-                         if timeline.suffix == ".json" else ([], []))  # fmt: skip
-        _write_spans(list(spans(run)), wholes, run.clock_ghz, about, words, timeline, filled, moved)
+        total = sum(run.binds.values())
+        bound = [(unit, clocks / total) for unit, clocks in run.binds.items() if clocks]
+        wholes = {"whole run": shares(run), **({"bound by": bound} if bound else {})}
+        whole = timeline.suffix == ".json"
+        some = [*spans(run), *(inside(run) if whole else ())]
+        filled, moved = (list(levels(run)), list(sent(run))) if whole else ([], [])
+        _write_spans(some, wholes, run.clock_ghz, about, words, timeline, filled, moved)
     if as_json:
         print_json(run.to_dict())
         return

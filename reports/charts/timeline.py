@@ -11,6 +11,8 @@ _EMPTY = "#DCDCDC"  # of a memory, what is not filled
 _BRIGHT = 0.45  # luminance from which words on a color are black
 _LEAST_LABELED = 0.045  # of the width; names of narrower spans would overlap
 
+_LEGEND_LETTERS = 170  # in a row below the bars, with 8 for the patch of each name
+
 
 class Bar(NamedTuple):
     """A span of a track: where it starts and how long it is, in any one unit."""
@@ -95,7 +97,8 @@ def draw_timeline(
         from matplotlib.patches import Patch
 
         patches = [Patch(facecolor=shade, label=name) for name, shade in unnamed.items()]
-        options = {"ncols": 6, "frameon": False, "fontsize": 7}
+        columns = _LEGEND_LETTERS // (max(map(len, unnamed)) + 8)
+        options = {"ncols": max(1, min(6, columns)), "frameon": False, "fontsize": 7}
         figure.legend(handles=patches, loc="outside lower center", **options)
     save(figure, path)
 

@@ -4,14 +4,17 @@ Of the slowest copy of the model: each micro-batch of each stage is a span of co
 exchanges within the stage, and one of the link to the next stage. A stage takes a micro-batch when
 it has come and the one before has left (`stages`); computing and exchanges of a micro-batch are one
 span each, whatever their order within it. Between the spans of a stage it waits: the bubble.
-Beside them stand what lies in the memories of a stage's slowest chip, and what links carry.
+Beside them stand what is busy on a stage's slowest chip, what lies in its memories, and what links
+carry.
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
 
+from ..run import Run
 from ..timeline import Level, Sent, Span
 from ..timeline import levels as of_chip
+from ..timeline import spans as on_chip
 from .run import SystemRun
 from .stages import StageClocks, machines, starts
 
@@ -86,16 +89,44 @@ def levels(run: SystemRun) -> Iterator[Level]:
     run : SystemRun
     """
     for _, number, clocks, start, _ in _placed(run):
-        own = (share for share in run.shares if share.stage == number)
-        slowest = next(
-            each for share in own for each, _ in share.runs if each.cycles == clocks.compute
-        )
-        for level in of_chip(slowest):
+        for level in of_chip(_slowest(run, number, clocks)):
             yield replace(
                 level,
                 memory=f"stage {number}: {level.memory}",
                 start_cycle=start + level.start_cycle,
             )
+
+
+def inside(run: SystemRun) -> Iterator[Span]:
+    """Yield what is busy on the chip that each stage waits for: layers, array, unit, memories.
+
+    Its layers as if exchanges followed them all, as in `spans`: theirs sum to its computing.
+
+    Parameters
+    ----------
+    run : SystemRun
+
+    Yields
+    ------
+    Span
+        Units are ``stage 0: array`` and so on; instances count on from micro-batch to micro-batch.
+    """
+    for i, number, clocks, start, _ in _placed(run):
+        slowest = _slowest(run, number, clocks)
+        times = max(layer.count for layer in slowest.layers)
+        for span in on_chip(slowest):
+            yield replace(
+                span,
+                unit=f"stage {number}: {span.unit}",
+                start_cycle=start + span.start_cycle,
+                instance=i * times + span.instance,
+            )
+
+
+def _slowest(run: SystemRun, number: int, clocks: StageClocks) -> Run:
+    """Return the run of a stage's share that takes its clocks for a micro-batch."""
+    own = (share for share in run.shares if share.stage == number)
+    return next(each for share in own for each, _ in share.runs if each.cycles == clocks.compute)
 
 
 def shares(run: SystemRun) -> list[tuple[str, float]]:

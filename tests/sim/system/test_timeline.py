@@ -10,13 +10,17 @@ from click.testing import CliRunner
 from bitlathe import load_system, simulate
 from bitlathe.cli import main
 from bitlathe.sim.system.run import SystemRun
-from bitlathe.sim.system.timeline import levels, sent, shares, spans
+from bitlathe.sim.system.timeline import inside, levels, sent, shares, spans
 from bitlathe.sim.timeline import Span
 
 TINY = {
     "model_type": "llama", "hidden_size": 64, "intermediate_size": 96, "vocab_size": 100,
     "num_hidden_layers": 5, "num_attention_heads": 4, "num_key_value_heads": 2,
 }  # fmt: skip
+
+
+def cycles_of(span: Span) -> int:
+    return span.cycles
 
 
 def run_of(batch: int, **parallel: int) -> SystemRun:
@@ -56,6 +60,21 @@ def test_spans_are_the_step(batch: int, parallel: dict[str, int]) -> None:
     groups = {"tensor": 1, "pipeline": parallel["tensor"]}
     one = sum(each.total["link_bits"] // groups[each.way] for each in run.collectives)
     assert sum(each.bits for each in sent(run)) == one
+    units: dict[str, list[Span]] = {}
+    for span in inside(run):
+        units.setdefault(span.unit, []).append(span)
+    for name, of_unit in units.items():
+        stage = by_unit[name.partition(":")[0]]
+        assert all(a.start_cycle + a.cycles <= b.start_cycle for a, b in pairwise(of_unit))
+        if name.endswith(": layers"):
+            assert sum(map(cycles_of, of_unit)) == sum(map(cycles_of, stage))
+    assert {name.partition(": ")[2] for name in units} >= {
+        "layers",
+        "array",
+        "vector",
+        "dram",
+        "io",
+    }
     for stage in range(len(run.stage_cycles)):
         own = [each for each in levels(run) if each.memory.startswith(f"stage {stage}: ")]
         assert own
@@ -77,7 +96,9 @@ def test_a_system_s_timeline_is_written(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, command.split())
     assert result.exit_code == 0, result.output
     found = json.loads(path.read_text())["traceEvents"]
-    assert {e["args"]["name"] for e in found if e["name"] == "thread_name"} >= {"stage 0"}
+    assert {e["args"]["name"] for e in found if e["name"] == "thread_name"} >= {
+        *("stage 0", "stage 0: array", "stage 0: links", "stage 0: dram")
+    }
     assert sum(e["args"]["cycles"] for e in found if e["ph"] == "X") > 0
     counters = {e["name"] for e in found if e["ph"] == "C"}
     assert {"stage 0: links: bits a clock", "stage 0: io: bits held"} <= counters
