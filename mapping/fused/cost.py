@@ -146,6 +146,21 @@ def bound_of(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand) -> tup
     return cycles, dynamic + cycles * near.whole.static_pj
 
 
+def scheduled(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand) -> tuple[int, float]:
+    """Return the clocks and energy of a chain's schedule: those of `cost_of`, alone.
+
+    With floors in the place of the products' costs no schedule undercuts them: each job starts
+    when what it waits for has ended, in a fixed order, so that shorter jobs end none later.
+
+    Parameters
+    ----------
+    chain, tiling, near, asked
+        As of `cost_of`.
+    """
+    cycles = _at_ports(asked, chain.instances, walked(chain, tiling, near, asked))
+    return cycles, math.fsum(_energy_pj(near, asked, chain.instances, cycles).values())
+
+
 def _in_turn(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand) -> int:
     """Return clocks that a schedule does not undercut in which weights come with every block.
 
@@ -167,8 +182,13 @@ def _in_turn(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand) -> int
 
 def _cost(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand, found: Walked) -> FusedCost:
     times = chain.instances
-    cycles = max(found.cycles, _busiest(asked) * times)
+    cycles = _at_ports(asked, times, found)
     return priced(near, asked, times, cycles, lower_bound(chain, tiling, near, asked), found.waits)
+
+
+def _at_ports(asked: Demand, times: int, found: Walked) -> int:
+    """Return the clocks of a schedule, or of the busiest port, if more."""
+    return max(found.cycles, _busiest(asked) * times)
 
 
 class Asks(Protocol):
@@ -224,8 +244,7 @@ def priced(
     for at, clocks in asked.busy.items():
         if isinstance(at, PortAt):
             busy[at.memory] = max(busy.get(at.memory, 0), clocks * times)
-    energy = {name: pj * times for name, pj in asked.energy_pj.items()}
-    energy["static"] = cycles * near.whole.static_pj
+    energy = _energy_pj(near, asked, times, cycles)
     return FusedCost(
         cycles=cycles,
         lower_bound_cycles=lower_bound_cycles,
@@ -240,6 +259,12 @@ def priced(
         outer_bits={operand: bits * times for operand, bits in asked.outer_bits.items()},
         energy_pj={**energy, "total": math.fsum(energy.values())},
     )
+
+
+def _energy_pj(near: NearChip, asked: Asks, times: int, cycles: int) -> dict[str, float]:
+    energy = {name: pj * times for name, pj in asked.energy_pj.items()}
+    energy["static"] = cycles * near.whole.static_pj
+    return energy
 
 
 def _busiest(asked: Demand) -> int:

@@ -124,6 +124,21 @@ class Sums:
         self.pj["sram_write"].append(made.written_pj * times)
         self.pj["sram_read"].append(max(0.0, made.memory_pj - made.written_pj) * times)
 
+    def add(self, other: "Sums") -> None:
+        """Add the sums of other jobs."""
+        for mine, theirs in (
+            (self.busy, other.busy), (self.reads, other.reads), (self.writes, other.writes)
+        ):  # fmt: skip
+            for at, count in theirs.items():
+                mine[at] = mine.get(at, 0) + count
+        self.array_cycles += other.array_cycles
+        self.unit_cycles += other.unit_cycles
+        self.step_cycles += other.step_cycles
+        for operand, bits in other.outer_bits.items():
+            self.outer_bits[operand] += bits
+        for name, each in other.pj.items():
+            self.pj[name] += each
+
     def job(self, work: Operation, moves: Moves, lanes: Lanes, times: int) -> int:
         """Add a job of the vector unit; return its clocks.
 
@@ -145,6 +160,46 @@ class Sums:
         return cycles
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What one instance of a chain asks of a chip beside its blocks' products.
+
+    Attributes
+    ----------
+    blocks, jobs, loads, more, stores, counts, load_cycles, store_cycles
+        As of `Demand`; ``jobs`` has no clocks of products yet.
+    products : tuple of (Kind, (Asked, Asked), int)
+        Those of each kind of blocks, and how many blocks there are.
+    total : Sums
+        Of all that is not a product.
+    """
+
+    blocks: Blocks
+    jobs: Ints
+    loads: Ints
+    more: Ints
+    stores: Ints
+    counts: Counter[Kind]
+    load_cycles: int
+    store_cycles: int
+    products: tuple[tuple[Kind, tuple[Asked, Asked], int], ...]
+    total: Sums
+
+    def asked(self, matrices: int) -> Counter[Asked]:
+        """Return the products of all blocks, and how often each runs.
+
+        Parameters
+        ----------
+        matrices : int
+            First products of a block.
+        """
+        found: Counter[Asked] = Counter()
+        for _, (first, second), times in self.products:
+            found[first] += times * matrices
+            found[second] += times
+        return found
+
+
 def demand(
     chain: Chain, tiling: Tiling, near: NearChip, lanes: Lanes, product_of: ProductOf
 ) -> Demand:
@@ -162,34 +217,72 @@ def demand(
     product_of : callable
         What a block's product costs.
     """
+    return with_products(chain, beside_products(chain, tiling, near, lanes), product_of)
+
+
+def beside_products(chain: Chain, tiling: Tiling, near: NearChip, lanes: Lanes) -> Beside:
+    """Return what one instance of a chain asks of a chip, whatever its blocks' products cost.
+
+    Parameters
+    ----------
+    chain, tiling, near, lanes
+        As of `demand`.
+    """
     blocks = Blocks.of(chain, tiling.rows, tiling.columns)
     total, counts = Sums(near), blocks.counted()
-    jobs = np.zeros((2, 2, 4, 4), np.int64)
+    jobs, products = np.zeros((2, 2, 4, 4), np.int64), []
     for kind, times in counts.items():
         rows, columns = blocks.rows[kind.rows], blocks.columns[kind.columns]
-        first, second = map(product_of, Asked.both(rows, columns, alone=kind.alone))
-        total.product(first, chain.matrices * times)
-        total.product(second, times)
-        jobs[kind] = (
-            first.cycles * chain.matrices,
-            total.job(*_steps(chain, near, rows, columns, kind.place), lanes, times),
-            second.cycles,
-            total.job(*_added(chain, near, rows, kind.place), lanes, times),
-        )
+        products.append((kind, Asked.both(rows, columns, alone=kind.alone), times))
+        jobs[kind][1] = total.job(*_steps(chain, near, rows, columns, kind.place), lanes, times)
+        jobs[kind][3] = total.job(*_added(chain, near, rows, kind.place), lanes, times)
     loads, more, load_cycles = _loads(chain, tiling, blocks, near, total, counts)
     stores, store_cycles = _stores(chain, tiling, blocks, near, total, counts)
-    return Demand(
+    return Beside(
         blocks=blocks,
         jobs=jobs,
         loads=loads,
         more=more,
         stores=stores,
         counts=counts,
+        load_cycles=load_cycles,
+        store_cycles=store_cycles,
+        products=tuple(products),
+        total=total,
+    )
+
+
+def with_products(chain: Chain, beside: Beside, product_of: ProductOf) -> Demand:
+    """Return what one instance of a chain asks of a chip.
+
+    Parameters
+    ----------
+    chain : Chain
+    beside : Beside
+        What is asked beside the products.
+    product_of : callable
+        What a block's product costs.
+    """
+    total, jobs = Sums(beside.total.near), beside.jobs.copy()
+    for kind, both, times in beside.products:
+        first, second = map(product_of, both)
+        total.product(first, chain.matrices * times)
+        total.product(second, times)
+        jobs[kind][0] = first.cycles * chain.matrices
+        jobs[kind][2] = second.cycles
+    total.add(beside.total)
+    return Demand(
+        blocks=beside.blocks,
+        jobs=jobs,
+        loads=beside.loads,
+        more=beside.more,
+        stores=beside.stores,
+        counts=beside.counts,
         busy=dict(total.busy),
         array_cycles=total.array_cycles,
         unit_cycles=total.unit_cycles,
-        load_cycles=load_cycles,
-        store_cycles=store_cycles,
+        load_cycles=beside.load_cycles,
+        store_cycles=beside.store_cycles,
         reads=total.reads,
         writes=total.writes,
         outer_bits=total.outer_bits,

@@ -325,21 +325,29 @@ def _product(
     steps = least_steps(m, n, k, inside.axes).astype(np.float64)
     spread = prod(axis.size for axis in inside.axes if axis.name not in inside.units)
     pj = macs / spread * (float(bits.step_cycles - inside.table_cycles) * unit)
-    whole = {"input": m * k, "weight": n * k, "output": m * n}
+    whole = {"input": (m * k, n), "weight": (n * k, m), "output": (m * n, k)}
+    coded = sums or bits.code("output")
+    least = float(coded / one.ports[one.port("write", "output")].width_bits)
+    last = macs - (steps - 1) * prod(axis.size for axis in inside.axes)
+    results = np.maximum(1, last / sharing(loops, inside, "output"))  # as of `_least_cycles`
+    a_step = float(bits.step_cycles)
+    cycles = steps * a_step + np.minimum(results * least, a_step + least) + inside.fill_cycles
     for operand in OPERANDS:
         writes = operand == "output"
         stored = sums if writes and sums is not None else bits.of(operand)
         coded = sums if writes and sums is not None else bits.code(operand)
         shared = sharing(loops, inside, operand)
-        elements: NDArray[np.float64] = np.asarray(whole[operand], np.float64)
+        each, other = whole[operand]
+        elements: NDArray[np.float64] = np.asarray(each, np.float64)
+        taken = elements * -(-other // shared)
         i = one.port("write" if writes else "read", operand)
         clocks = elements * float(coded / one.ports[i].width_bits)
         if not writes and len(inside.chain(operand)) == 1:  # an access a step
-            elements = np.maximum(elements, macs / shared)
+            elements = np.maximum(elements, taken)
             clocks = np.maximum(elements * float(coded / one.ports[i].width_bits), steps)
         moved = clocks * float(one.ports[i].width_bits) + elements * float(stored - coded)
         pj = pj + moved * bit_pj(one, operand, writes=writes)
-        pj = pj + macs / shared * (float(coded) * end_pj(inside, operand))
+        pj = pj + taken * (float(coded) * end_pj(inside, operand))
         at = near.ports[i]
         busy[at] = busy[at] + clocks if at in busy else clocks
-    return _Product(cycles=steps * float(bits.step_cycles), pj=pj, busy=busy)
+    return _Product(cycles=cycles, pj=pj, busy=busy)

@@ -176,7 +176,7 @@ def floor_of(loops: Loops, bits: OperandBits, inside: Hierarchy, near: NearChip)
     spread = prod(axis.size for axis in inside.axes if axis.name not in inside.units)
     busy_units = ceil_div(loops.macs, spread)
     return BlockProduct(
-        cycles=math.ceil(steps),
+        cycles=_least_cycles(loops, bits, inside, turns),
         step_cycles=steps,
         accesses=accesses,
         array_pj=float(busy_units * (bits.step_cycles - inside.table_cycles)) * inside.unit_pj,
@@ -254,8 +254,29 @@ def _bases(dims: tuple[str, ...]) -> set[str]:
     return {next((base for base, parts in PARTS.items() if dim in parts), dim) for dim in dims}
 
 
+def _least_cycles(loops: Loops, bits: OperandBits, inside: Hierarchy, turns: int) -> int:
+    """Return clocks of at least so many steps, with those in which the last results leave.
+
+    The last of as many steps has the products that the others cannot have, and its results leave
+    after it; of more steps the last has one.
+    """
+    one = inside.memories[0]
+    port, code = one.ports[one.port("write", "output")], bits.code("output")
+    last = loops.macs - (turns - 1) * prod(axis.size for axis in inside.axes)
+    results = ceil_div(last, sharing(loops, inside, "output"))
+    ends = (turns, max(1, results)), (turns + 1, 1)
+    found = min(math.ceil(n * bits.step_cycles) + port.clocks(left, code) for n, left in ends)
+    return found + inside.fill_cycles
+
+
 def _in_steps(loops: Loops, inside: Hierarchy, operand: str) -> int:
-    """Return the elements that the array takes or leaves, one for all units that share it."""
+    """Return the elements that the array takes or leaves, one for all units that share it.
+
+    Each as often as the others' loops do not fit beside each other in those units.
+    """
+    if not loops.windows:
+        elements = loops.elements(operand)
+        return elements * ceil_div(loops.macs // elements, sharing(loops, inside, operand))
     macs = loops.macs
     for window in loops.windows if operand == "input" else ():  # the border is read nowhere
         outs, taps = loops.sizes[window.out], loops.sizes[window.tap]

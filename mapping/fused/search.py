@@ -10,9 +10,9 @@ clocks, then to larger blocks.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
@@ -26,15 +26,15 @@ from ..kept_results import best_mapping
 from ..mappers import ORDERS, Rank
 from ..staying import leaves_unfinished
 from .chain import Chain, Ints, Lanes
-from .cost import FusedCost, bound_of, cost_of
-from .demand import Demand, demand
+from .cost import FusedCost, bound_of, scheduled
+from .demand import Beside, Demand, beside_products, demand, with_products
 from .floors import Floors, Pairs, places_of
 from .near import NearChip
-from .products import Asked, BlockProduct, ProductOf, block_product, floor_product
+from .products import Asked, BlockProduct, block_product, floor_product
 from .tiling import Tiling, problem
 
 ALL_BLOCKS = 8
-SAME = 1 - 1e-12  # sums of the same terms in another order
+ROUNDING = 1e-12  # of sums of the same terms in another order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,49 +240,40 @@ def search(
     some = _tilings_of(chain, near, lanes).some
     if not some:
         raise BitlatheError(f"fusion: {too_small(chain, near)}")
-    products: dict[Asked, Best] = {}
-
-    def mapped(asked: Asked) -> BlockProduct:
-        if asked not in products:
-            products[asked] = map_product(
-                asked.loops(chain), asked.bits(chain), asked.chip(chain, near), objective
-            )
-        return block_product(products[asked], near)
-
-    demands = _Demands(chain, near, lanes, mapped)
-
-    def ranked(i: int) -> tuple[float, float] | None:
-        asked = demands.of(some[i])
-        if problem(chain, some[i], near, spilling(chain, near, asked, products)):
-            return None  # unfinished sums need more room than is left
-        found = cost_of(chain, some[i], near, asked)
-        return rank(found.cycles, found.total_pj)
-
-    i, many = first_best(_by_bounds(chain, near, lanes, some, rank), ranked, "blocks")
-    used: dict[Asked, Best] = {}
-    demands.again(some[i], lambda asked: used.setdefault(asked, products[asked]))
+    ladder = _Ladder(chain, near, lanes, objective, map_product)
+    i, many = first_best(
+        _floors_in_order(chain, near, lanes, rank), lambda i: ladder.ranks(some[i]), "blocks"
+    )
     return Found(
         tiling=some[i],
-        products=used,
+        products=ladder.products_of(some[i]),
         tilings=len(some),
         tilings_costed=many,
         search_seconds=time.perf_counter() - started,
     )
 
 
+Step = tuple[Rank, bool]
+"""A rank that a tiling does not undercut, and whether it is its own."""
+
+
 def first_best(
-    bounds: Iterable[tuple[int, tuple[float, float]]],
-    ranked: Callable[[int], tuple[float, float] | None],
+    floors: Sequence[tuple[Rank, int]],
+    ranks: Callable[[int], Iterator[Step]],
     parts: str,
 ) -> tuple[int, int]:
     """Return the number of the best tiling, of equals the first, and how many were costed.
 
+    The least promising bound is made sharper until none that is left may be better. Sums of the
+    same terms in another order are equal (`ROUNDING`).
+
     Parameters
     ----------
-    bounds : iterable of (int, (float, float))
-        Tilings by number, each with its bound, in the order of bounds.
-    ranked : callable
-        The rank of a tiling by its whole cost; None where it does not fit after all.
+    floors : sequence of ((float, float), int)
+        Tilings by number, each with a rank that it does not undercut, in ascending order.
+    ranks : callable
+        Ever sharper such ranks of a tiling, the last of them its own, by its whole cost; where that
+        does not come it does not fit after all.
     parts : str
         What tilings cut a chain into, for the error.
 
@@ -291,21 +282,44 @@ def first_best(
     BitlatheError
         None fits.
     """
-    best: tuple[tuple[float, float], int] | None = None
-    many = 0
-    for i, bound in bounds:
-        if best is not None and bound > best[0]:
-            break  # the bounds of the others are no lower
-        many += 1
-        at = ranked(i)
-        if at is not None and (best is None or (at, i) < best):
-            best = at, i
+    at = many = 0
+    best: tuple[Rank, int] | None = None
+    waiting, sharper = list[tuple[Rank, int]](), dict[int, Iterator[Step]]()
+    while at < len(floors) or waiting:
+        if at < len(floors) and (not waiting or floors[at] <= waiting[0]):
+            bound, i = floors[at]
+            at += 1
+        else:
+            bound, i = heappop(waiting)
+        if best is not None and not _before((bound, i), best):
+            if _less(best[0], bound):
+                break  # the bounds of the others are no lower
+            continue
+        rank, own = next(sharper.setdefault(i, ranks(i)), (bound, None))
+        if own:
+            many += 1
+            best = (rank, i) if best is None or _before((rank, i), best) else best
+        elif own is not None:
+            heappush(waiting, (max(bound, rank), i))
     if best is None:
         raise BitlatheError(
             f"fusion: unfinished sums of the {parts}' products do not fit beside what stays; "
             "give the near memories more room."
         )
     return best[1], many
+
+
+def _less(one: Rank, other: Rank) -> bool:
+    """Return whether a rank is less by more than sums differ that are rounded."""
+    for a, b in zip(one, other, strict=True):
+        if abs(a - b) > ROUNDING * abs(b):
+            return a < b
+    return False
+
+
+def _before(one: tuple[Rank, int], other: tuple[Rank, int]) -> bool:
+    """Return whether a tiling is better than another, or as good and ahead of it."""
+    return _less(one[0], other[0]) or (one[1] < other[1] and not _less(other[0], one[0]))
 
 
 def spilling(
@@ -335,60 +349,100 @@ def spilling(
     return frozenset(found)
 
 
-def _by_bounds(
-    chain: Chain,
-    near: NearChip,
-    lanes: Lanes,
-    some: Sequence[Tiling],
-    rank: Callable[[Any, Any], tuple[Any, Any]],
-) -> Iterator[tuple[int, tuple[float, float]]]:
-    """Yield tilings by number, each with its bound, in the order of bounds, then of numbers.
-
-    The bound of a tiling is found where a floor that is found for all at once says that it may be
-    the next.
-    """
+def _floors_in_order(
+    chain: Chain, near: NearChip, lanes: Lanes, rank: Callable[[Any, Any], tuple[Any, Any]]
+) -> list[tuple[Rank, int]]:
+    """Return floors of all tilings with their numbers, in the order of floors, then of numbers."""
     cycles, energy = _floors_of(chain, near, lanes)
     first, second = rank(np.floor(cycles), energy)
-    order = np.lexsort((second, first)).tolist()  # of equals the first by number
-    floors = list(zip(first[order].tolist(), second[order].tolist(), order, strict=True))
-    demands = _Demands(chain, near, lanes, lambda each: floor_product(chain, near, each))
-    waiting, at = list[tuple[Rank, int]](), 0
-    while at < len(floors) or waiting:
-        if at == len(floors) or (waiting and waiting[0][0] < floors[at][:2]):
-            bound, i = heappop(waiting)
-            yield i, bound
-            continue
-        *floor, i = floors[at]
-        at += 1
-        found, energy_pj = bound_of(chain, some[i], near, demands.of(some[i]))
-        heappush(waiting, (max((floor[0], floor[1]), rank(found, energy_pj * SAME)), i))
+    order = np.lexsort((second, first))  # of equals the first by number
+    pairs = zip(first[order].tolist(), second[order].tolist(), strict=True)
+    return list(zip(pairs, order.tolist(), strict=True))
 
 
-class _Demands:
-    """What tilings ask of a chip: those alike in all but their places ask the same."""
+class _Ladder:
+    """Bounds of tilings, from sums of jobs to their whole cost; what several ask is made once.
 
-    def __init__(self, chain: Chain, near: NearChip, lanes: Lanes, product_of: ProductOf) -> None:
-        self._asked = chain, near, lanes
-        self._product_of = cache(product_of)
-        self._found: dict[tuple[int, int, bool, bool], Demand] = {}
+    With floors in the place of the products' costs: the clocks that no order of the jobs undercuts,
+    then those of the schedule; this with ever more products under their mappings; at last with all.
+    """
 
-    def of(self, tiling: Tiling) -> Demand:
-        """Return what a tiling asks."""
-        chain, near, lanes = self._asked
+    def __init__(
+        self,
+        chain: Chain,
+        near: NearChip,
+        lanes: Lanes,
+        objective: Objective,
+        map_product: Callable[..., Best],
+    ) -> None:
+        self._chain, self._near, self._lanes = chain, near, lanes
+        self._objective, self._map_product = objective, map_product
+        self._best: dict[Asked, Best] = {}
+        self._made: dict[Asked, BlockProduct] = {}
+        self._floors: dict[Asked, BlockProduct] = {}
+        self._cuts: dict[tuple[int, int, bool, bool], _Cut] = {}
+
+    def ranks(self, tiling: Tiling) -> Iterator[Step]:
+        """Yield ever sharper bounds of a tiling, and its own rank if it fits."""
+        chain, near, rank = self._chain, self._near, ORDERS[self._objective]
+        cut = self._cut(tiling)
+        cycles, energy_pj = bound_of(chain, tiling, near, self._demand(cut))
+        yield rank(cycles, energy_pj), False
+        while any(each not in self._made for each in cut.products):
+            cycles, energy_pj = scheduled(chain, tiling, near, self._demand(cut))
+            yield rank(cycles, energy_pj), False
+            self._map_one_of(cut.products)
+        asked = self._demand(cut)
+        if problem(chain, tiling, near, spilling(chain, near, asked, self._best)) is None:
+            yield rank(*scheduled(chain, tiling, near, asked)), True
+
+    def products_of(self, tiling: Tiling) -> dict[Asked, Best]:
+        """Return the mappings of the products of a tiling that was costed."""
+        return {each: self._best[each] for each in self._cut(tiling).products}
+
+    def _cut(self, tiling: Tiling) -> "_Cut":
+        """Return what a tiling asks: the same of those alike in all but their places."""
         key = tiling.rows, tiling.columns, tiling.held > 0, tiling.spilled
-        if key not in self._found:
-            self._found[key] = demand(chain, tiling, near, lanes, self._product_of)
-        return self._found[key]
+        if key not in self._cuts:
+            beside = beside_products(self._chain, tiling, self._near, self._lanes)
+            self._cuts[key] = _Cut(beside, beside.asked(self._chain.matrices))
+        return self._cuts[key]
 
-    def again(self, tiling: Tiling, see: Callable[[Asked], object]) -> None:
-        """Let ``see`` have the products that a tiling asks for."""
-        chain, near, lanes = self._asked
+    def _demand(self, cut: "_Cut") -> Demand:
+        """Return what is asked, with floors of the products that have no mapping yet."""
+        known = sum(each in self._made for each in cut.products)
+        if cut.demand is None or known > cut.known:
+            cut.demand = with_products(self._chain, cut.beside, self._product)
+            cut.known = known
+        return cut.demand
 
-        def seen(asked: Asked) -> BlockProduct:
-            see(asked)
-            return self._product_of(asked)
+    def _product(self, asked: Asked) -> BlockProduct:
+        return self._made.get(asked) or self._floor(asked)
 
-        demand(chain, tiling, near, lanes, seen)
+    def _floor(self, asked: Asked) -> BlockProduct:
+        if asked not in self._floors:
+            self._floors[asked] = floor_product(self._chain, self._near, asked)
+        return self._floors[asked]
+
+    def _map_one_of(self, products: Mapping[Asked, int]) -> None:
+        """Map one of some products: of those without a mapping the one that takes longest."""
+        some = [each for each in products if each not in self._made]
+        if some:
+            asked = max(some, key=lambda each: self._floor(each).cycles * products[each])
+            of = asked.loops(self._chain), asked.bits(self._chain)
+            chip = asked.chip(self._chain, self._near)
+            self._best[asked] = self._map_product(*of, chip, self._objective)
+            self._made[asked] = block_product(self._best[asked], self._near)
+
+
+@dataclass(slots=True)
+class _Cut:
+    """What tilings ask that cut a chain alike: beside their products, of those, and in all."""
+
+    beside: Beside
+    products: Mapping[Asked, int]
+    demand: Demand | None = None
+    known: int = 0
 
 
 def too_small(chain: Chain, near: NearChip) -> str:

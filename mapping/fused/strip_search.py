@@ -17,13 +17,13 @@ from itertools import product
 from ...datatypes.base.errors import BitlatheError, check_name
 from ..best import OBJECTIVES, Best, Objective
 from ..kept_results import best_mapping
-from ..mappers import ORDERS
+from ..mappers import ORDERS, Rank
 from ..staying import leaves_unfinished
 from .chain import Lanes
 from .cost import FusedCost
 from .near import NearChip
 from .products import BlockProduct, block_product, floor_of, inside_of
-from .search import SAME, extents, first_best
+from .search import extents, first_best
 from .strip_cost import AskedRows, StripDemand, asked_of, bound, cost, demand
 from .strips import ConvChain, StripTiling, problem, strips
 
@@ -114,16 +114,15 @@ def search(
     bounds = []
     for i, each in enumerate(some):
         cycles, energy_pj = bound(chain, near, floors.of(each))
-        bounds.append((rank(cycles, energy_pj * SAME), i))
+        bounds.append((rank(cycles, energy_pj), i))
 
-    def ranked(i: int) -> tuple[float, float] | None:
+    def ranks(i: int) -> Iterator[tuple[Rank, bool]]:
         asked = demands.of(some[i])
-        if problem(chain, some[i], near, spilling(chain, near, some[i], mapped)):
-            return None  # unfinished sums need more room than is left
-        found = cost(chain, some[i], near, asked)
-        return rank(found.cycles, found.total_pj)
+        if problem(chain, some[i], near, spilling(chain, near, some[i], mapped)) is None:
+            found = cost(chain, some[i], near, asked)
+            yield rank(found.cycles, found.total_pj), True
 
-    best, costed = first_best(((i, least) for least, i in sorted(bounds)), ranked, "strips")
+    best, costed = first_best(sorted(bounds), ranks, "strips")
     tiling = some[best]
     return FoundStrips(
         tiling=tiling,
