@@ -274,18 +274,23 @@ def _layers(
 ) -> tuple[tuple[LayerRun, ...], dict[str, str]]:
     """Return the layers of a run with those of the vector unit, and why groups are apart."""
     chip, rung, mapper, steps = asked.chip, asked.rung, asked.mapper, asked.steps
-    layers, fused = rung.run(chip, plan, bits, mapper), None
-    counted = chip.arch.vector_unit is not None
-    if fusion and asked.fuses:
-        alone = dict(zip((gemm for gemm, _ in layer_counts(plan)), layers, strict=True))
-        time_of, convolutions = rung.time_of_nest(), asked.convolutions
-        if convolutions is None:
-            fused = with_fusion(chip, steps, alone, bits, mapper, time_of, asked.edges)
-        else:
-            fused = with_fused_convolutions(chip, convolutions, alone, bits, mapper, time_of)
+    fuses, fused, time_of = fusion and asked.fuses, None, rung.time_of_nest
+    counts = {gemm: count for (gemm, _), count in layer_counts(plan).items()}
+    if fuses and asked.convolutions is None:
+
+        def alone(gemm: Gemm) -> LayerRun:
+            return rung.mapped(chip, gemm, bits[gemm], mapper, count=counts[gemm])
+
+        fused = with_fusion(chip, steps, counts, alone, bits, mapper, time_of(), asked.edges)
         layers = fused.layers
-    elif counted:
-        layers = with_vector(chip, steps, layers)
+    else:
+        layers = rung.run(chip, plan, bits, mapper)
+        if fuses and asked.convolutions is not None:
+            each = dict(zip(counts, layers, strict=True))
+            fused = with_fused_convolutions(chip, asked.convolutions, each, bits, mapper, time_of())
+            layers = fused.layers
+        elif chip.arch.vector_unit is not None:
+            layers = with_vector(chip, steps, layers)
     unfused = {} if fused is None else fused.reasons
     if not asked.kept_order:
         return layers, unfused

@@ -126,11 +126,10 @@ class Sums:
 
     def add(self, other: "Sums") -> None:
         """Add the sums of other jobs."""
-        for mine, theirs in (
-            (self.busy, other.busy), (self.reads, other.reads), (self.writes, other.writes)
-        ):  # fmt: skip
-            for at, count in theirs.items():
-                mine[at] = mine.get(at, 0) + count
+        self.reads.update(other.reads)
+        self.writes.update(other.writes)
+        for at, clocks in other.busy.items():
+            self.busy[at] += clocks
         self.array_cycles += other.array_cycles
         self.unit_cycles += other.unit_cycles
         self.step_cycles += other.step_cycles

@@ -11,6 +11,7 @@ the choice is assembled, and each group tried anew beside it where there are few
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from ...datatypes.base.numbers import ceil_div
 from ...mapping.best import Objective
@@ -22,6 +23,7 @@ from ..mapped import TimeOfNest
 from ..run import LayerRun
 from ..vector import with_vector
 from .account import group_run
+from .apart import least_run
 from .chains import NO_BETTER, Bits
 from .groups import Group, groups_of, kept_apart, left_of
 
@@ -58,7 +60,8 @@ class Fusion:
 def with_fusion(
     chip: Chip,
     steps: Sequence[VectorStep],
-    layers: Mapping[Gemm, LayerRun],
+    counts: Mapping[Gemm, int],
+    alone: Callable[[Gemm], LayerRun],
     bits: Bits,
     mapper: str,
     time_of_nest: TimeOfNest,
@@ -72,8 +75,10 @@ def with_fusion(
         One that has a vector unit.
     steps : sequence of VectorStep
         What stands between products.
-    layers : mapping of Gemm to LayerRun
-        The products, each alone, in the order of execution.
+    counts : mapping of Gemm to int
+        The products in the order of execution, and how many instances are alike.
+    alone : callable
+        The cost of a product alone: not asked for where attention is surely better fused.
     bits : mapping of Gemm to LayerBits
     mapper : str
         A search of `NEST_MAPPERS`.
@@ -82,31 +87,88 @@ def with_fusion(
     edges : sequence of (str, str)
         Names of a product and of one that reads its results.
     """
+    groups = tuple(groups_of(counts, steps, edges))
+    kept = cache(alone)
+
+    def fused(floors: Mapping[Gemm, LayerRun]) -> Fusion | None:
+        layers = {gemm: floors[gemm] if gemm in floors else kept(gemm) for gemm in counts}
+        sure = frozenset(i for i, group in enumerate(groups) if group.out in floors)
+        return _fused(chip, steps, layers, bits, mapper, time_of_nest, groups, sure)
+
+    floors = _floors(chip, groups, counts, bits)
+    found = (fused(floors) if floors else None) or fused({})
+    assert found is not None, "without floors nothing is unsure"
+    for group, why in kept_apart(counts, steps, edges):
+        found.reasons.setdefault(group.name, why)
+    return found
+
+
+def _floors(
+    chip: Chip, groups: Iterable[Group], counts: Mapping[Gemm, int], bits: Bits
+) -> dict[Gemm, LayerRun]:
+    """Return what the layers of attention take at least alone, where that is known of all.
+
+    With as many instances as the step between them: its clocks are then whole ones of theirs, and
+    no less where theirs are more.
+    """
+    found = dict[Gemm, LayerRun]()
+    for group in groups:
+        if group.attends and all(counts[gemm] == group.step.count for gemm in group.gemms):
+            least = [least_run(chip, gemm, bits[gemm], counts[gemm]) for gemm in group.gemms]
+            if None not in least:
+                found |= {gemm: run for gemm, run in zip(group.gemms, least, strict=True) if run}
+    return found
+
+
+def _fused(
+    chip: Chip,
+    steps: Sequence[VectorStep],
+    layers: Mapping[Gemm, LayerRun],
+    bits: Bits,
+    mapper: str,
+    time_of_nest: TimeOfNest,
+    groups: Sequence[Group],
+    sure: frozenset[int],
+) -> Fusion | None:
+    """Return the layers of a run, as `with_fusion`.
+
+    ``sure``: places of groups of whose layers alone floors are given. If the run may depend on
+    them, None.
+    """
     objective = NEST_MAPPERS[mapper].objective
     apart = assembled(chip, steps, layers, ())
     made, reasons, tried = list[Made](), dict[str, str](), 0
-    for group in groups_of(layers, steps, edges):
+    certain = set[int]()
+    for i, group in enumerate(groups):
         cycles, pj = _apart(group, layers, apart)
         each = cycles / group.count + 1, pj / group.count  # a step's part is rounded to clocks
-        found = group_run(chip, group, bits, objective, time_of_nest, each)
+        known = None if i in sure else each
+        found = group_run(chip, group, bits, objective, time_of_nest, known)
         tried += found == NO_BETTER or not isinstance(found, str)
-        if isinstance(found, str):
-            reasons.setdefault(group.name, found)
-        else:
+        if not isinstance(found, str):
+            certain |= {len(made)} if i in sure else set()
             made.append((group, found))
+        elif i in sure:
+            return None
+        else:
+            reasons.setdefault(group.name, found)
+    gains = [_gain(each, layers, apart) for each in made]
+    if any(max(gains[i]) > 0 for i in certain):
+        return None
     best = chosen(
         made,
-        [_gain(each, layers, apart) for each in made],
+        gains,
         lambda some: assembled(chip, steps, layers, some) if some else apart,
         objective,
         anew=tried <= FEW,
+        certain=frozenset(certain),
     )
+    if best is None:
+        return None
     taken = [each for each in made if any(layer is each[1] for layer in best)]
     for group, _ in made:
         if not any(group is each for each, _ in taken):
             reasons.setdefault(group.name, NO_BETTER)
-    for group, why in kept_apart(layers, steps, edges):
-        reasons.setdefault(group.name, why)
     return Fusion(
         layers=best,
         reasons=reasons,
@@ -131,7 +193,8 @@ def chosen(
     objective: Objective,
     *,
     anew: bool = True,
-) -> Layers:
+    certain: frozenset[int] = frozenset(),
+) -> Layers | None:
     """Return a run's layers with those groups fused that make it better, never worse than none.
 
     Parameters
@@ -145,6 +208,9 @@ def chosen(
         What is less in a better run.
     anew : bool
         Whether each group is tried anew beside the choice, where there are few.
+    certain : frozenset of int
+        Places of groups of whose layers apart floors are known: None is returned where the choice
+        would be another with more than the floors.
     """
     rank = ORDERS[objective]
 
@@ -159,8 +225,12 @@ def chosen(
         at, layers = tried(some)
         if at < least:
             taken, least, best = some, at, layers
+    if not certain <= taken:
+        return None
     for i in range(len(made)) if anew and len(made) <= FEW else ():
         at, layers = tried(taken ^ {i})
+        if at < least and i in certain:
+            return None
         if at < least:
             taken, least, best = taken ^ {i}, at, layers
     return best
