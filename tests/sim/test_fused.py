@@ -3,7 +3,7 @@
 import math
 import random
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import pytest
@@ -23,11 +23,13 @@ from bitlathe.mapping.fused.tiling import Tiling, problem
 from bitlathe.mapping.kept_results import best_mapping
 from bitlathe.mapping.mappers import ORDERS
 from bitlathe.sim.fused import chains
+from bitlathe.sim.fused.apart import least_run
 from bitlathe.sim.fused.choose import NO_BETTER, choice, chosen
 from bitlathe.sim.fused.conv_chains import conv_groups
 from bitlathe.sim.fused.groups import groups_of, left_of
 from bitlathe.sim.fused.listed import edges_of
 from bitlathe.sim.run import LayerRun, Run
+from bitlathe.sim.rung import Rung
 from bitlathe.workloads import Gemm, load_model
 from bitlathe.workloads.traced import from_torch
 from bitlathe.workloads.vector_step import Tensor, VectorStep
@@ -584,6 +586,44 @@ def test_groups_that_take_more_of_both_are_not_searched_and_the_run_is_the_same(
     assert searched == [1, 2]
     assert runs[0].layers == runs[1].layers
     assert runs[0].unfused == runs[1].unfused == {"gate_proj+up_proj+down_proj": NO_BETTER}
+
+
+def test_attention_that_is_surely_better_fused_is_not_mapped_alone_and_the_run_is_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it takes alone at least is no more than what it takes under a mapping, on any rung."""
+    floors, mapped = dict[str, LayerRun](), set[str]()
+
+    def least(chip: Any, gemm: Gemm, *of: Any) -> LayerRun | None:
+        found = least_run(chip, gemm, *of)
+        assert found is not None
+        return floors.setdefault(gemm.name, found)
+
+    def alone(rung: Rung, chip: Any, gemm: Gemm, *of: Any, **how: Any) -> LayerRun:
+        mapped.add(gemm.name)
+        return rung_mapped(rung, chip, gemm, *of, **how)
+
+    rung_mapped = Rung.mapped
+    for case, rung in product(CASES[:3], ("analytic", "cycle")):
+        of: dict[str, Any] = {"arch": "bitmod", "fidelity": rung, **case}
+        with monkeypatch.context() as patch:
+            patch.setattr(Rung, "mapped", alone)
+            patch.setattr("bitlathe.sim.fused.choose.least_run", least)
+            run = bl.simulate(**of)
+        assert len(floors) == 2 * (1 + (case["model"] is TINY))  # of each kind of attention
+        assert mapped
+        assert not mapped & floors.keys()
+        for layer in bl.simulate(**of, fusion=False).layers:
+            if layer.name in floors:
+                floor = floors[layer.name]
+                assert floor.cycles <= layer.cycles <= 3 * floor.cycles
+                assert floor.dram_cycles <= layer.dram_cycles
+                assert floor.energy_pj["total"] <= layer.energy_pj["total"] * (1 + 1e-12)
+        with monkeypatch.context() as patch:
+            patch.setattr("bitlathe.sim.fused.choose.least_run", lambda *_: None)
+            assert bl.simulate(**of) == run
+        floors.clear()
+        mapped.clear()
 
 
 def test_products_that_are_stored_in_different_formats_are_left_apart() -> None:
