@@ -4,9 +4,11 @@ The space: blocks of rows (whole tokens) and of columns that are the least for 1
 of the chain, and for twice and 1.5 times as many up to all; one place or two; the array ahead of
 the vector unit or not; weights of no instance, one or two held, or sums spilled. The products of a
 block are laid by their best mapping for the objective (`mapping.search`). A tiling is left out only
-where `cost.lower_bound` and the energy of it, with floors in the place of the products' costs
-(`products.floor_product`), are no better than what was found. Ties go to less energy, or fewer
-clocks, then to larger blocks.
+where clocks and energy that it does not undercut are no better than what was found: of all tilings
+at once (`floors`); of its jobs in any order (`cost.bound_of`); of its schedule (`cost.scheduled`).
+These have floors in the place of the products' costs (`products.floor_product`) until the products
+of the most promising tiling are mapped, one by one. Ties go to less energy, or fewer clocks, then
+to larger blocks.
 """
 
 import time
