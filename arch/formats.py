@@ -64,8 +64,11 @@ def _stored_bits(scheme: Scheme, axis_length: int, rows: int) -> Fraction:
 
 
 def _as_written(number: float) -> Fraction:
-    """Return a decimal number as it is written: 8.02 is 401/50, no binary fraction near it."""
-    return Fraction(str(number))
+    """Return a decimal number as it is written: 8.02 is 401/50, no binary fraction near it.
+
+    Means over a checkpoint's layers, of 17 digits, are rounded up as those of schemes are.
+    """
+    return countable(Fraction(str(number)))
 
 
 class Operand(Record):

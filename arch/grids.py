@@ -47,6 +47,18 @@ def is_format(scheme: Scheme, name: str) -> bool:
     return fmt is not None and fmt.name == name
 
 
+def is_float_on(scheme: Scheme, port: str) -> bool:
+    """Return whether a scheme's codes are narrower floats whose values a port of 8 bits has.
+
+    Up to a power of two, which goes to the scale: FP4 of any exponent bits on a port of E4M3.
+    Floats, of which integers are none, have a sign apart, and so a code for -0.
+    """
+    fmt, element = plain_format(scheme), catalogue.element(port)
+    if fmt is None or fmt.negative_zero is None or not isinstance(element, Format):
+        return False
+    return fmt.bits < element.bits == 8 and scaled_to(fmt.grid.values, element.grid.values)
+
+
 def is_integer(scheme: Scheme, bits: int) -> bool:
     """Return whether a scheme's values are consecutive integers of a width, times one step."""
     fmt = plain_format(scheme)

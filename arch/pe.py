@@ -10,8 +10,8 @@ bit_serial up to 8 bits, any grid (those that no short      the format of ``acti
            ``scale_bits``; no pairs, no bit planes
 int_mac    grids of integers that fit ``weight_bits``,      signed integers up to
            times a power of two                             ``activation_bits``
-fp_mac     grids of values of the port ``weight``, times a  the format of ``activation``
-           power of two; up to 8 bits rounded by the
+fp_mac     grids of values of the port ``weight``, times a  the format of ``activation``; on
+           power of two; up to 8 bits rounded by the        one of 8 bits narrower floats too
            decoder where the port has 8 significant bits
 lut        signed bit planes with power-of-two scales       fp16
            (bcq)
@@ -42,7 +42,7 @@ from ..datatypes.base.errors import BitlatheError
 from ..datatypes.schemes.scheme import Scheme
 from .components import component_names, pe_component
 from .formats import Operand
-from .grids import grids, has_terms, is_format, is_integer, on_port
+from .grids import grids, has_terms, is_float_on, is_format, is_integer, on_port
 from .numerics import ALIGNED, Numerics, PENumerics
 from .pe_base import PEKind, PESection, SkipSync, SkipWeights, check_name, check_range
 from .pe_integer import AntPE, AntSection, IntMacPE, IntMacSection, OlivePE, OliveSection
@@ -243,8 +243,8 @@ class FpMacPE(PEKind):
         )
 
     def takes_activation(self, scheme: Scheme) -> bool:
-        """Return whether activations of a scheme are those of its port."""
-        return is_format(scheme, self.activation)
+        """Return whether activations of a scheme are those of its port, or floats that it has."""
+        return is_format(scheme, self.activation) or is_float_on(scheme, self.activation)
 
 
 class FpMacSection(PESection):

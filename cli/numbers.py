@@ -60,7 +60,7 @@ def accuracy(
     from ..datatypes.base.slugs import slug
     from ..workloads import accuracy as lm
     from ..workloads.embedding import NAME, embedding_accuracy
-    from ..workloads.lm.formats import Formats
+    from ..workloads.lm.formats import Formats, scheme_or_none
 
     if not schemes and not calibrated:
         raise BitlatheError(
@@ -70,11 +70,18 @@ def accuracy(
     given: dict[str, Any] = {
         k: v for k, v in asked.items() if v is not None and v is not False and v != ()
     }
-    lost = next((k for k in given if k not in (*RUN, *KV)), None)
+    lost = next((k for k in given if k not in (*RUN, *KV, "activations")), None)
     if lost and not schemes:
         option = "rule" if lost == "rules" else lost.replace("_", "-")
         raise BitlatheError(
-            f"--{option} goes with --scheme; layers of --calibrated are taken as they were made"
+            f"--{option} goes with --scheme; layers of --calibrated are taken as they were made, "
+            "behind inputs of --activations"
+        )
+    cut = next((k for k in ("static", "percentile") if k in given), None)
+    if calibrated and cut:
+        raise BitlatheError(
+            f"--{cut}: layers of --calibrated find scales of their inputs as they come, uncut; "
+            "leave it out, or measure --scheme alone"
         )
     encoder = slug(model) == NAME
     if encoder and (given or calibrated):
@@ -93,9 +100,9 @@ def accuracy(
             run = {k: given.pop(k) for k in RUN if k in given}
             formats = [Formats.of(scheme, **given) for scheme in schemes]
             kv = Formats.of(None, **{k: v for k, v in given.items() if k in KV}).cache
-            found = lm.accuracy(
-                model, formats, calibrated=calibrated, kv=kv, cache=cache, progress=show, **run
-            )
+            inputs = scheme_or_none(given.get("activations"))
+            beside: dict[str, Any] = {"calibrated": calibrated, "inputs": inputs, "kv": kv}
+            found = lm.accuracy(model, formats, **beside, cache=cache, progress=show, **run)
             rows, words, first = [asdict(row) for row in found], lm.remarks(found), found[0]
             title = (
                 f"{first.model}, {first.tokens:,} tokens of {first.text}, context {first.context}"

@@ -117,6 +117,7 @@ def accuracy(
     schemes: Iterable[str | Scheme | Formats] = (),
     *,
     calibrated: Iterable[str | Path] = (),
+    inputs: str | Scheme | None = None,
     kv: Cache | None = None,
     tokens: int = TOKENS,
     context: int = CONTEXT,
@@ -136,6 +137,8 @@ def accuracy(
         values too, and for schemes by layer.
     calibrated : iterable of str or Path
         Folders of `calibrate_model`, of the same model.
+    inputs : str or Scheme, optional
+        Of what enters the layers of ``calibrated``, where they were calibrated without one.
     kv : Cache, optional
         How keys and values are stored beside the layers of ``calibrated``; `Formats` say it for
         ``schemes``.
@@ -165,7 +168,8 @@ def accuracy(
         s if isinstance(s, Formats) else Formats(weights=Scheme.parse(s)) for s in schemes
     ]
     checkpoint = model if isinstance(model, Checkpoint) else find_checkpoint(model)
-    parsed += [replace(_calibration_of(folder, checkpoint), kv=kv) for folder in calibrated]
+    scheme = None if inputs is None else Scheme.parse(inputs)
+    parsed += [replace(_calibration_of(folder, checkpoint, scheme), kv=kv) for folder in calibrated]
     words = read_text(text)
     kept = MeasureCache(Path(cache) if cache is not None else kept_folder())
     study = _Study(checkpoint, words, tokens, context, kept, progress or (lambda items, _: items))
@@ -176,15 +180,23 @@ def accuracy(
     return rows
 
 
-def _calibration_of(folder: str | Path, checkpoint: Checkpoint) -> Calibration:
-    """Return a folder's calibration, which must be of the model."""
+def _calibration_of(
+    folder: str | Path, checkpoint: Checkpoint, inputs: Scheme | None
+) -> Calibration:
+    """Return a folder's calibration, which must be of the model, with its inputs in a scheme."""
     found = read_calibration(folder)
     if found.sha256 != checkpoint.sha256:
         raise BitlatheError(
             f"{shown_path(folder)}: {found.model} was calibrated, not this {checkpoint.name}: its "
             "weights, configuration or tokenizer are others; give --model the one that was"
         )
-    return found
+    own = found.activation_scheme
+    if inputs is not None and own not in (None, inputs):
+        raise BitlatheError(
+            f"{shown_path(folder)}: it was calibrated with inputs in {own}, not {inputs}; leave "
+            "--activations out for it, or calibrate with others"
+        )
+    return replace(found, inputs=inputs if own is None else None)
 
 
 def remarks(rows: Sequence[Accuracy]) -> list[str]:
@@ -300,7 +312,10 @@ def _variant_key(variant: Formats | Calibration | None) -> dict[str, Any]:
         return key
     kv = variant.kv
     beside = [] if kv is None else [str(kv), scheme_key(kv.keys), scheme_key(kv.values)]
-    return {"calibrated": dict(variant.files), **({"kv": beside} if beside else {})}
+    found: dict[str, Any] = {"calibrated": dict(variant.files)}
+    if variant.inputs is not None:
+        found["inputs"] = scheme_key(variant.inputs)
+    return {**found, **({"kv": beside} if beside else {})}
 
 
 def _row(

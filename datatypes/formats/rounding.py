@@ -182,6 +182,8 @@ def round_integer(y: Floats, rounding: str, seed: int | None = None) -> Floats:
     -------
     (...) float64
     """
+    if rounding == "even":
+        return np.asarray(np.rint(y) + 0.0)  # -0.0 + 0.0 is 0.0
     low = np.floor(y)
     rest = y - low
     if rounding in DIRECTED:
@@ -196,7 +198,6 @@ def round_integer(y: Floats, rounding: str, seed: int | None = None) -> Floats:
     if rounding == "stochastic":
         return np.asarray(low + (draws_of(seed, y.shape) < rest))
     tie = {
-        "even": low % 2 != 0,
         "down": np.zeros(y.shape, np.bool_),
         "up": np.ones(y.shape, np.bool_),
         "zero": y < 0,

@@ -76,7 +76,7 @@ class DgqOptions:
 
 def is_dual_grain(scheme: Scheme) -> str:
     """Return why DGQ does not go with a scheme; empty where it does."""
-    return "" if scheme.coder == "dgq" else "dual grain is the schemes dgq2 to dgq4, such as dgq4"
+    return "" if scheme.coder == "dgq" else "dual grain is the format dgq4: dgq4@g128 and the like"
 
 
 def dgq(task: Task, options: DgqOptions) -> Iterator[QuantizedLinear]:

@@ -65,6 +65,9 @@ def test_codes_travel_without_their_scales() -> None:
     assert Operand(bits=4.25).payload_bits == 5
     assert Operand(bits=8.02).bits_per_element(7, 1) == Operand(bits=8.02).code_bits
     assert Operand(bits=8.02).code_bits == Fraction(401, 50)  # as it is written
+    mean = Operand(bits=85 / 6).code_bits  # a checkpoint's layers, 17 digits
+    assert mean.denominator <= 1 << 22
+    assert 0 <= mean - Fraction(85, 6) < Fraction(1, 1 << 21)
     assert Operand(scheme="ant4@g128", bits=5.0).payload_bits == 5  # a mix of layers is read
     assert Operand(scheme="bcq3").payload_bits == 3
 

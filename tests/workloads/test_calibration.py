@@ -358,10 +358,31 @@ def test_options_of_schemes_are_not_dropped_beside_what_was_calibrated(root):
     result = run(*start, "--keys-by", "channel")
     assert result.exit_code == 2
     assert "give the scheme of keys too" in result.stderr
-    for option in ("--rule", "0=int8"), ("--activations", "int8@channel"), ("--static",):
+    for option in ("--rule", "0=int8"), ("--static",):
         result = run(*start, *option)
         assert result.exit_code == 2
         assert f"{option[0]} goes with --scheme" in result.stderr
+    more = ("--scheme", "int4", "--activations", "int8@channel", "--percentile", 99)
+    result = run(*start, *more)
+    assert result.exit_code == 2
+    assert "--percentile: layers of --calibrated find scales of their inputs" in result.stderr
+
+
+def test_inputs_have_a_scheme_beside_calibrated_layers(root):
+    """Weights of plain rounding: the same layers as calibrated with these inputs."""
+    inputs = "int4@channel"
+    calibrated(root, "rtn", "int4@g8", "rounded")
+    calibrated(root, "rtn", "int4@g8", "with-inputs", activation_scheme=inputs)
+    options = {"tokens": 50, "context": 12, "text": root / "words.txt", "cache": root / "kept"}
+    folders = [root / "rounded", root / "with-inputs"]
+    _, found, wanted = accuracy(root / "model", calibrated=folders, inputs=inputs, **options)
+    assert found.window_nll == wanted.window_nll
+    assert found.scheme == wanted.scheme == "rtn: int4@g8, inputs int4@channel"
+    assert accuracy(root / "model", calibrated=folders[:1], **options)[1].kl_nats != found.kl_nats
+    start = ("accuracy", "--model", root / "model", "--calibrated", folders[1])
+    result = run(*start, "--activations", "int8@tensor")
+    assert result.exit_code == 2
+    assert "calibrated with inputs in int4@channel, not int8@tensor" in result.stderr
 
 
 @pytest.mark.parametrize(

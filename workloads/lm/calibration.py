@@ -49,8 +49,11 @@ class Calibration:
         SHA-256 of each layer's file, by the layer's name.
     facts : mapping
         All that the file says.
+    inputs : Scheme or None
+        Of what enters layers that were calibrated without one; like ``kv`` asked for where it is
+        run, no part of the folder.
     kv : Cache or None
-        How keys and values are stored beside it; asked for where it is run, no part of the folder.
+        How keys and values are stored beside it.
     """
 
     folder: Path
@@ -65,12 +68,14 @@ class Calibration:
     context: int
     files: Mapping[str, str]
     facts: Mapping[str, Any]
+    inputs: Scheme | None = None
     kv: Cache | None = None
 
     @property
     def title(self) -> str:
         """Method and schemes, as tables show them."""
-        return f"{self._made}; {self.kv}" if self.kv else self._made
+        inputs = f", inputs {self.inputs}" if self.inputs else ""
+        return f"{self._made}{inputs}; {self.kv}" if self.kv else f"{self._made}{inputs}"
 
     @property
     def _made(self) -> str:

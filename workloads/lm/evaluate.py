@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -98,6 +98,8 @@ def run_calibrated(base: Baseline, calibration: Calibration, progress: Progress)
     bits = {}
     for name in calibration.files:
         layer = calibration.layer(name)
+        if calibration.inputs is not None:
+            layer = replace(layer, activation_scheme=calibration.inputs)
         put_layer(layers, name, layer)
         bits[name] = layer.bits_per_element
     if calibration.kv is not None:

@@ -3,7 +3,8 @@
 Errors are those of layers of MiniLM-L6 with the inputs of random tokens, errors of outputs on
 tokens that the calibration has not seen; clocks and energy those of
 a token of a large model on the method's chip, all layers in the method's scheme with all that it
-stores at a width of 4,096, and what it computes beside (`arch.beside`).
+stores at a width of 4,096, and what it computes beside (`arch.beside`). Perplexities take hours:
+those of perplexities.yaml are kept, each with its date, and measured anew where that is asked for.
 """
 
 from collections.abc import Sequence
@@ -48,6 +49,13 @@ def asked() -> dict[str, Any]:
     return data
 
 
+@cache
+def kept() -> dict[str, Any]:
+    """Return the perplexities that were measured, and why other rows have none."""
+    data: dict[str, Any] = read_yaml(Path(__file__).parent / "perplexities.yaml").data
+    return data
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Seeds(Result):
     """Both tables of the study.
@@ -84,13 +92,42 @@ def reproduce(layers: Sequence[Pair], progress: Progress = unshown) -> Seeds:
     )
 
 
+def with_kept(found: Seeds) -> Seeds:
+    """Return tables with the perplexities that are kept, each with its date, or why there is none.
+
+    ``perplexity_on`` is the date, ``calibrated_on`` the tokens of calibration; ``no_perplexity``
+    the key of a reason in perplexities.yaml.
+    """
+
+    def more(row: Row) -> Row:
+        for each in kept()["measured"]:
+            if _is_kept(row, each):
+                said = {"perplexity_on": each["on"], "calibrated_on": each.get("tokens")}
+                return {**row, "perplexity": each["perplexity"], **said}
+        why = (key for key, rule in kept()["reasons"].items() if _ruled(row, rule["rows"]))
+        return {**row, "perplexity": None, "no_perplexity": next(why, None)}
+
+    return Seeds(methods=[more(r) for r in found.methods], formats=[more(r) for r in found.formats])
+
+
+def _is_kept(row: Row, each: Row) -> bool:
+    """Return whether a kept perplexity is that of a row."""
+    plain: Row = {"method": "rtn", "scheme": OWN, "inputs": "fp16", "options": {}}
+    return all(row.get(key, none) == each.get(key, none) for key, none in plain.items())
+
+
+def _ruled(row: Row, rules: Sequence[Row]) -> bool:
+    """Return whether a row has all that one of some rules says."""
+    return any(all(row[key] == value for key, value in rule.items()) for rule in rules)
+
+
 def with_perplexity(
     found: Seeds,
     tokens: int,
     progress: Progress = unshown,
     calibrated: Sequence[str | Path] = (),
 ) -> Seeds:
-    """Return tables with the perplexity of SmolLM2-135M in rows that round to nearest.
+    """Return tables with the perplexity of SmolLM2-135M in rows that round to nearest, measured.
 
     Parameters
     ----------
@@ -129,9 +166,17 @@ def with_perplexity(
         return next(made, None)
 
     def more(rows: list[Row]) -> list[Row]:
-        return [{**row, "perplexity": perplexity(row)} for row in rows]
+        return [_measured(row, perplexity(row)) for row in rows]
 
     return Seeds(methods=more(found.methods), formats=more(found.formats))
+
+
+def _measured(row: Row, perplexity: float | None) -> Row:
+    """Return a row with its perplexity if it was measured, else as it is."""
+    if perplexity is None:
+        return {"perplexity": None, **row}
+    told = {"perplexity_on", "calibrated_on", "no_perplexity"}
+    return {**{k: v for k, v in row.items() if k not in told}, "perplexity": perplexity}
 
 
 def _rounds_weights(row: Row) -> bool:
@@ -221,19 +266,17 @@ def _squared(x: NDArray[Any]) -> float:
 
 def _on_chip(row: Row, made: Sequence[QuantizedLinear], bits: float) -> Row:
     study, given = asked(), row.get("takes")
-    own = [given] if given else [str(layer.tensor.scheme) for layer in made]
+    own = [
+        {"weight": {"scheme": given or str(layer.tensor.scheme), "bits": bits}}
+        | ({"input": str(layer.activation_scheme)} if layer.activation_scheme else {})
+        for layer in made
+    ]
     rules = zip(own, study["layers"].values(), strict=False)
     settings: dict[str, Any] = {
-        "formats.linear.weight": {"scheme": own[0], "bits": bits},
-        "formats.rules": [
-            {"names": names, "weight": {"scheme": scheme, "bits": bits}}
-            for scheme, names in rules
-            if scheme != own[0]
-        ],
+        **{f"formats.linear.{role}": form for role, form in own[0].items()},
+        "formats.rules": [{"names": n, **form} for form, n in rules if form != own[0]],
         **{f"beside.{key}": value for key, value in beside_of(made).items()},
     }
-    if row.get("inputs"):
-        settings["formats.linear.input"] = row["inputs"]
     if row.get("decoder"):
         settings["pe.decoder"] = row["decoder"]
     if row.get("array_rows"):

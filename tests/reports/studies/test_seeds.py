@@ -1,5 +1,6 @@
 """The study of all methods: bits by hand, errors on tokens not seen, chips that differ."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from bitlathe.datatypes.methods.table import METHODS
 from bitlathe.datatypes.schemes.scheme import Scheme
 from bitlathe.reports.studies.papers.study import encoder_layers
 from bitlathe.reports.studies.seeds import study
+from bitlathe.reports.studies.seeds.page import markdown, perplexity
 
 RANDOM = np.random.default_rng(0)
 W = RANDOM.standard_t(5, size=(24, 64)).astype(np.float32)
@@ -91,12 +93,69 @@ def test_every_method_has_a_row_of_a_chip_of_equal_area() -> None:
             assert 1.56e6 < sum(array_areas_um2(chip).values()) < 1.6e6, row
 
 
+def test_every_method_has_each_width_or_a_reason() -> None:
+    rows, absent = study.asked()["methods"], study.asked()["absent"]
+    there = [(row["method"], row["bits"]) for row in rows if row["bits"] > 1]
+    gone = [(each["method"], bits) for each in absent for bits in each["bits"]]
+    assert len(gone) == len(set(gone))
+    assert set(there).isdisjoint(gone)
+    assert {*there, *gone} == {(name, bits) for name in METHODS for bits in (2, 3, 4, 8)}
+
+
+def test_every_row_has_a_perplexity_or_a_reason_and_stands_on_the_page() -> None:
+    """Kept perplexities are those of rows, each with its day; the page shows them as they are."""
+    asked, kept = study.asked(), study.kept()
+    plain = {"method": "rtn", "scheme": study.OWN, "inputs": "fp16", "options": {}}
+    methods = [{**plain, **row} for row in asked["methods"]]
+    formats = [{**plain, **row} for row in asked["formats"]]
+    found = study.with_kept(study.Seeds(methods=methods, formats=formats))
+    told = [*found.methods, *found.formats]
+    assert all(r["perplexity_on"] if r["perplexity"] else r["no_perplexity"] for r in told)
+    known = {r["method"] for r in told if r["perplexity"]}
+    for row in told:  # (c): by this method none, (d): it has its perplexity at another width
+        if row.get("no_perplexity") in ("c", "d"):
+            assert (row["no_perplexity"] == "d") == (row["method"] in known), row
+    used = {tuple(r[k] if k != "options" else repr(r[k]) for k in plain) for r in told}
+    for each in kept["measured"]:
+        own = {**plain, **each}
+        assert tuple(own[k] if k != "options" else repr(own[k]) for k in plain) in used, each
+        assert each["perplexity"] == pytest.approx(
+            kept["unquantized"] * np.exp(each["loss_nats"]), rel=2e-3
+        )
+        assert ("tokens" in each) == (each.get("method") is not None)
+    page = (Path(__file__).parents[3] / "docs/seeds.md").read_text(encoding="utf-8")
+    cells = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in page.splitlines()
+        if line.startswith("| ")
+    ]
+    shown = [row for row in cells if len(row) in (10, 13) and row[0] not in ("at", "scheme")]
+    wanted = [
+        (str(r["bits"]), r["method"], r["scheme"].strip("`"), perplexity(r)) for r in found.methods
+    ] + [(r["scheme"], perplexity(r)) for r in found.formats]
+    assert [
+        (*(cell.strip("`") for cell in row[: 3 if len(row) == 13 else 1]), row[-5]) for row in shown
+    ] == wanted
+    figures = {"bits_per_weight": 3.5, "bits_per_weight_4096": 3.25, "weight_error": 0.0123456,
+               "output_error": 1.5e-5, "clocks_m": 57.66, "energy_mj": 313.7, "array_mm2": 1.586,
+               "perplexity": 21.0, "calibrated_on": 512}  # fmt: skip
+    text = markdown(study.Seeds(methods=[methods[1] | figures], formats=[formats[0] | figures]))
+    numbers = "3.500 | 3.250 | 0.01235 | 1.5e-05 | 21.00* |"
+    assert f"| 2 | rtn | `int2_asym@g128` |  | {numbers} `bitmod` | 57.7 | 314 | 1.59 |" in text
+    assert f"| `mxfp4` | {numbers} `mxfp4` | 57.7 | 314 | 1.59 |" in text
+    assert {x for x in text.splitlines() if "| bits |" in x} <= set(page.splitlines())
+    for each in (*asked["absent"], *kept["reasons"].values()):
+        assert " ".join(each["why"].split()) in " ".join(page.split()), each
+
+
 @pytest.mark.parametrize("method", ["vptq", "any4", "jlcm", "nupes", "compander", "bitstack"])
 def test_decoders_of_rows_are_what_their_layers_ask(method: str) -> None:
-    """Vectors of 4 along 96 outputs of 16 inputs: 384 of them, more than a book has entries."""
-    w = RANDOM.normal(size=(96, 16)).astype(np.float32)
+    """No book has more entries than there are vectors, or inputs of an output."""
     for row in (row for row in study.asked()["methods"] if row["method"] == method):
-        layer = calibrate(w, X[:, :16], method, row.get("scheme"), **row.get("options", {}))
+        inputs = 256 if row["bits"] == 8 else 16
+        w = RANDOM.normal(size=(96 if inputs == 16 else 8, inputs)).astype(np.float32)
+        x = RANDOM.normal(size=(32, inputs))
+        layer = calibrate(w, x, method, row.get("scheme"), **row.get("options", {}))
         own = row.get("decoder") or load_arch("codebook").pe.decoder.model_dump()
         assert decoder_of([layer]) == {"entries": 0, "table_of": "layer", **own}, row
 
