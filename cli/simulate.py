@@ -188,6 +188,18 @@ def _far(run: "Run") -> dict[str, float]:
     return far
 
 
+def _counted_otherwise(run: "Run") -> list[str]:
+    """Return the layers that a search counts otherwise than they are (`search.counts_all`)."""
+    parts = ((layer.name, part) for layer in run.layers for part in layer.mapping or ())
+    return list(
+        dict.fromkeys(
+            name
+            for name, part in parts
+            if not part["optimal"] and part["within"] is None and part["search_seconds"]
+        )
+    )
+
+
 def _print_run(run: "Run") -> None:
     """Print a run for readers: layers, totals, what binds, what is not counted."""
     context_of = "" if run.context is None else f", context {run.context}"
@@ -210,6 +222,11 @@ def _print_run(run: "Run") -> None:
     if far := _far(run):
         shown = ", ".join(f"{name} {within:.4f} x" for name, within in far.items())
         click.echo(f"search ended by its budget (--budget), at most so far from the best: {shown}")
+    if left := _counted_otherwise(run):
+        click.echo(
+            "best as the search counts them, which leaves out kept halos, what stays on the chip "
+            f"and bits too fine for it, so not proven: {', '.join(left)}"
+        )
     for name, why in run.unfused.items():
         click.echo(f"left apart: {name}: {why}")
     if run.unpriced:

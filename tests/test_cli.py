@@ -48,6 +48,20 @@ def test_a_chip_without_areas_says_so() -> None:
     assert "(mm2)" not in shown
 
 
+def test_simulate_names_layers_that_a_search_counts_otherwise(tmp_path: Path) -> None:
+    layers = [{"name": "stem", "out_channels": 3, "kernel": 3, "padding": 1},
+              {"name": "head", "type": "linear", "out_channels": 5}]  # fmt: skip
+    model = {"model_type": "convnet", "input": [2, 4, 4], "layers": layers}
+    (tmp_path / "net.json").write_text(json.dumps(model))
+    asked = ["simulate", "--model", str(tmp_path / "net.json"), "--fidelity", "analytic", "--arch"]
+    said = {}
+    for arch in ("eyeriss-like", "bitmod"):  # the first keeps halos
+        found = CliRunner().invoke(main, [*asked, arch])
+        said[arch] = [line for line in found.stdout.splitlines() if "not proven" in line]
+    assert said["bitmod"] == []
+    assert [line.split(": ")[-1] for line in said["eyeriss-like"]] == ["stem"]
+
+
 def test_simulate_says_what_binds_each_layer_and_the_run() -> None:
     """A port of 4 bits a clock binds all layers; its clocks are the run's but for few."""
     command = "simulate --arch bitmod --model opt-125m --phase decode --context 16"
