@@ -13,11 +13,10 @@ from ..datatypes.base.errors import BitlatheError
 from .best import Objective
 from .nest import Loops, Mapping, dims_of
 from .operands import OperandBits
-from .proof.check import ABOUT, VERSION, cost_data, figures_data, space_of, traffic_data
+from .proof.check import VERSION, derived
 from .proof.cost import cost
-from .proof.figures import Work, pared
 from .proof.floor import dram_bits, traffic_floor
-from .proof.record import CONVOLUTION, DIMS, PRODUCT, chip_of, layer_of, nest_of
+from .proof.record import CONVOLUTION, DIMS, PRODUCT, Chip, Nest, layer_of, read
 from .prove import prove
 
 BUDGET = 12_000
@@ -54,8 +53,8 @@ def layer_data(layer: Loops, bits: OperandBits) -> dict[str, Any]:
         "windows": [
             {
                 "size": window.size,
-                "stride": window.stride if layer.sizes[window.out] > 1 else 1,
-                "dilation": window.dilation if layer.sizes[window.tap] > 1 else 1,
+                "stride": window.stride,
+                "dilation": window.dilation,
                 "padding": window.padding,
             }
             for window in layer.windows
@@ -67,8 +66,8 @@ def layer_data(layer: Loops, bits: OperandBits) -> dict[str, Any]:
     }
 
 
-def chip_data(chip: Hierarchy) -> dict[str, Any]:
-    """Return a chip as plain data: of its axes the dimensions that products have.
+def chip_data(chip: Hierarchy, dims: Iterable[str] = DIMS) -> dict[str, Any]:
+    """Return a chip as plain data: of its axes the dimensions that layers have.
 
     Raises
     ------
@@ -80,14 +79,14 @@ def chip_data(chip: Hierarchy) -> dict[str, Any]:
         raise BitlatheError(
             f"{alone[0]}.multicast is false, which certificates do not count; set it to true."
         )
-    axes = [axis.name for axis in chip.axes]
+    axes, some = [axis.name for axis in chip.axes], set(dims)
     return {
         "memories": [_memory_data(memory, axes) for memory in chip.memories],
         "axes": [
             {
                 "name": axis.name,
                 "size": axis.size,
-                "dims": [dim for dim in DIMS if dim in dims_of(axis.dims)],
+                "dims": [dim for dim in DIMS if dim in dims_of(axis.dims) and dim in some],
             }
             for axis in chip.axes
         ],
@@ -135,11 +134,12 @@ def _memory_data(memory: Memory, axes: list[str]) -> dict[str, Any]:
 
 def about_data(
     layer: Loops, bits: OperandBits, hierarchies: tuple[Hierarchy, ...]
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return a layer and the chip in all its dataflows as plain data, without what none needs."""
-    described = layer_data(layer, bits)
-    works = [Work(layer_of(described), Fraction(0))]
-    return described, [pared(works, chip_data(each)) for each in hierarchies]
+) -> dict[str, Any]:
+    """Return a layer, and the chip in all its dataflows with the layer's dimensions, as data."""
+    return {
+        "layer": layer_data(layer, bits),
+        "chips": [chip_data(hierarchy, layer.sizes) for hierarchy in hierarchies],
+    }
 
 
 def mapping_data(mapping: Mapping) -> dict[str, Any]:
@@ -155,6 +155,12 @@ def mapping_data(mapping: Mapping) -> dict[str, Any]:
             for level in data["levels"]
         ]
     }
+
+
+def nest_of(mapping: Mapping) -> Nest:
+    """Return a mapping as the checker has it."""
+    nest: Nest = read(Nest, mapping_data(mapping), "mapping")
+    return nest
 
 
 def certificate(
@@ -189,25 +195,18 @@ def certificate(
     BitlatheError
         The layer is neither.
     """
-    described, chips = about_data(layer, bits, hierarchies)
-    product = layer_of(described)
-    some = [chip_of(chip, f"chips[{i}]") for i, chip in enumerate(chips)]
-    at, nest = hierarchies.index(hierarchy), nest_of(mapping_data(mapping))
-    found = cost(product, some[at], nest)
-    proof = prove(product, some, objective, found.of(objective), budget=budget)
+    about = about_data(layer, bits, hierarchies)
+    of, chips = layer_of(about["layer"]), read(tuple[Chip, ...], about["chips"], "chips")
+    at, nest = hierarchies.index(hierarchy), nest_of(mapping)
+    found = cost(of, chips[at], nest)
+    proof = prove(of, list(chips), objective, found.of(objective), budget=budget)
+    lowest, moved = traffic_floor(of, chips[at]), dram_bits(of, chips[at], nest)
     return {
         "certificate": VERSION,
-        "about": ABOUT,
         "objective": objective,
-        "layer": described,
-        "chips": chips,
-        "space": space_of(product),
+        **about,
         "mapping": {"chip": at, **mapping_data(mapping)},
-        "figures": figures_data(product, some, at, nest),
-        "cost": cost_data(found),
+        **derived(of, chips, at, nest, found, moved, lowest),
         "bound": str(proof.bound),
         "proof": proof.data,
-        "traffic": traffic_data(
-            dram_bits(product, some[at], nest), traffic_floor(product, some[at])
-        ),
     }

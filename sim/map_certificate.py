@@ -143,5 +143,4 @@ def _about(asked: Asked | Fused) -> list[dict[str, Any]]:
     """Return what a certificate may say that is about some layers: of fused ones by dataflow."""
     if isinstance(asked, Fused):
         return asked.about()
-    layer, chips = about_data(asked.layer, asked.bits, asked.hierarchies)
-    return [{"layer": layer, "chips": chips}]
+    return [about_data(asked.layer, asked.bits, asked.hierarchies)]

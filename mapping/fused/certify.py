@@ -7,7 +7,7 @@ formula a tiling gets.
 """
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
@@ -15,17 +15,17 @@ from typing import Any
 
 from ...arch.hierarchy import OPERANDS, Hierarchy
 from ..best import Best, Objective
-from ..certify import chip_data, mapping_data, number
+from ..certify import chip_data, mapping_data, nest_of, number
 from ..kept_results import best_mapping
 from ..nest import Loops
 from ..operands import OperandBits
+from ..proof.check import VERSION
 from ..proof.cost import cost
-from ..proof.figures import pared
-from ..proof.fused.check import fusion_of
-from ..proof.fused.parts import BOUNDS, VERSION, Blocks
+from ..proof.fused.check import Fusion
+from ..proof.fused.parts import BOUNDS, Blocks
 from ..proof.fused.record import STEPS
 from ..proof.fused.totals import Made
-from ..proof.record import nest_of
+from ..proof.record import DIMS, read
 from ..prove import prove
 from .chain import Chain, Lanes
 from .near import NearChip
@@ -97,18 +97,16 @@ def about_data(chain: Chain, near: NearChip, lanes: Lanes) -> dict[str, Any]:
     near : NearChip
     lanes : Lanes
     """
-    about = {
+    return {
         "chain": chain_data(chain, near),
         "lanes": lanes_data(lanes),
-        "chip": chip_of_chain(near),
+        "chip": chip_of_chain(near, "mnk"),
     }
-    works = fusion_of(about["chain"], about["lanes"], about["chip"], "cycles").works()
-    return about | {"chip": pared(works, about["chip"])}
 
 
-def chip_of_chain(near: NearChip) -> dict[str, Any]:
+def chip_of_chain(near: NearChip, dims: Iterable[str] = DIMS) -> dict[str, Any]:
     """Return the chip of a chain as plain data; what a unit takes stands with its products."""
-    return {**chip_data(near.whole), "unit_pj": 0}
+    return {**chip_data(near.whole, dims), "unit_pj": 0}
 
 
 def fused_certificate(
@@ -162,7 +160,7 @@ def _side(chain: Chain, near: NearChip, lanes: Lanes, objective: Objective) -> "
 
     about = about_data(chain, near, lanes)
     return Side(
-        of=fusion_of(about["chain"], about["lanes"], about["chip"], objective),
+        of=Fusion.of_data(**about, objective=objective),
         about=about,
         product_of=product_of,
     )
@@ -218,12 +216,9 @@ def certified(
         {"asked": list(asked), **mapping_data(best.mapping)}
         for asked, best in sorted(found.products.items(), key=lambda item: list(item[0]))
     ]
-    own = {of.asked_of(list(asked), "products"): asked for asked in found.products}
-    nests = {
-        asked: nest_of(mapping_data(found.products[theirs].mapping))
-        for asked, theirs in sorted(own.items())
-    }
-    taken = of.cost(of.tiling_of(tiled, "tiling"), nests)
+    own = {of.ASKED(*asked): best.mapping for asked, best in found.products.items()}
+    nests = {asked: nest_of(mapping) for asked, mapping in sorted(own.items())}
+    taken = of.cost(read(of.TILING, tiled, "tiling"), nests)
     proofs, bound = list[dict[str, Any]](), taken.of(of.objective)
     for side in sides:
 
@@ -237,13 +232,10 @@ def certified(
         bound = min(bound, least)
     return {
         of.NAME: VERSION,
-        "about": of.ABOUT,
         "objective": of.objective,
         **about,
-        "space": of.SPACE,
         "schedule": {"tiling": tiled, "products": products},
-        "figures": of.figures() | {"mappings": of.mapping_figures(nests)},
-        "cost": taken.data(),
+        **of.derived(taken, nests),
         "bound": str(bound),
         **proofs[0],
         "dataflows": len(sides),
@@ -251,7 +243,6 @@ def certified(
             {**side.shown(), "figures": side.of.figures(), **proof}
             for side, proof in zip(sides[1:], proofs[1:], strict=True)
         ],
-        "traffic": of.traffic_data(taken),
     }
 
 
@@ -294,8 +285,6 @@ class _Prover:
 
     def _bound(self, asked: Any, objective: Objective) -> dict[str, Any]:
         layer, chip = self.of.of(asked, static=objective == "cycles")
-        value = cost(layer, chip, nest_of(self.best(asked, objective).mapping.to_dict())).of(
-            objective
-        )
+        value = cost(layer, chip, nest_of(self.best(asked, objective).mapping)).of(objective)
         proof = prove(layer, [chip], objective, value, budget=self.budget)
         return {"bound": str(proof.bound), "proof": proof.data}

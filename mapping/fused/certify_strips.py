@@ -6,8 +6,7 @@ from typing import Any
 from ..best import Objective
 from ..certify import number
 from ..kept_results import best_mapping
-from ..proof.figures import pared
-from ..proof.strips.check import strips_of
+from ..proof.strips.check import Strips
 from .certify import (
     BUDGET,
     MapProduct,
@@ -35,7 +34,7 @@ def strips_data(chain: ConvChain, near: NearChip, lanes: Lanes) -> dict[str, Any
     near : NearChip
     lanes : Lanes
     """
-    about = {
+    return {
         "chain": {
             "layers": [_layer_data(layer, near) for layer in chain.layers],
             "images": chain.images,
@@ -44,8 +43,6 @@ def strips_data(chain: ConvChain, near: NearChip, lanes: Lanes) -> dict[str, Any
         "lanes": lanes_data(lanes),
         "chip": chip_of_chain(near),
     }
-    works = strips_of(about["chain"], about["lanes"], about["chip"], "cycles").works()
-    return about | {"chip": pared(works, about["chip"])}
 
 
 def _layer_data(layer: Conv, near: NearChip) -> dict[str, Any]:
@@ -104,7 +101,7 @@ def _side(chain: ConvChain, near: NearChip, lanes: Lanes, objective: Objective) 
 
     about = strips_data(chain, near, lanes)
     return Side(
-        of=strips_of(about["chain"], about["lanes"], about["chip"], objective),
+        of=Strips.of_data(**about, objective=objective),
         about=about,
         product_of=product_of,
     )

@@ -7,7 +7,7 @@ lines show it.
 from collections.abc import Iterable
 from fractions import Fraction
 
-from .record import OPERANDS, Chip, Layer, Memory
+from .record import OPERANDS, Chip, Layer, Memory, Stored
 
 
 def plain(value: Fraction) -> str:
@@ -21,24 +21,20 @@ def plain(value: Fraction) -> str:
     return str(value.numerator) if value.denominator == 1 else f"{float(value):.6g}"
 
 
-def bits_line(
-    stored: dict[str, Fraction], partial: Fraction, step_cycles: Fraction, unit_pj: Fraction
-) -> str:
+def bits_line(of: Stored, unit_pj: Fraction) -> str:
     """Return bits of elements, clocks of a step and energy of a unit in words.
 
     Parameters
     ----------
-    stored : dict of str to Fraction
-        Bits of an element of each operand.
-    partial : Fraction
-        Those of an unfinished sum.
-    step_cycles, unit_pj : Fraction
-        Clocks of a step, and energy of a unit in each of them.
+    of : Stored
+        Bits and clocks.
+    unit_pj : Fraction
+        Of a unit in each clock of a step.
     """
-    bits = ", ".join(f"{operand} {plain(stored[operand])}" for operand in OPERANDS)
+    bits = ", ".join(f"{operand} {plain(of.bits[operand])}" for operand in OPERANDS)
     return (
-        f"bits: {bits}, unfinished {plain(partial)}; clocks a step: {plain(step_cycles)}, "
-        f"pJ of a unit in each: {plain(unit_pj)}"
+        f"bits: {bits}, unfinished {plain(of.partial_bits)}; "
+        f"clocks a step: {plain(of.step_cycles)}, pJ of a unit in each: {plain(unit_pj)}"
     )
 
 
@@ -50,8 +46,7 @@ def layer_line(layer: Layer, unit_pj: Fraction) -> str:
         f"border {w.padding}"
         for w in layer.windows
     )
-    each = bits_line(layer.stored, layer.partial, layer.step_cycles, unit_pj)
-    return f"layer: {sizes}{slid}; {each}"
+    return f"layer: {sizes}{slid}; {bits_line(layer.of, unit_pj)}"
 
 
 def chips_lines(chips: Iterable[Chip]) -> list[str]:
@@ -72,7 +67,7 @@ def _memory(memory: Memory) -> str:
     size = [f"{memory.size_bits:,} bits"] if memory.size_bits is not None else []
     size += [f"{memory.words:,} words"] if memory.words is not None else []
     ports = [
-        f"{port.direction} {plain(port.width)} bits at {plain(port.read_pj)}, "
+        f"{port.direction} {plain(port.width_bits)} bits at {plain(port.read_pj)}, "
         f"{plain(port.write_pj)} pJ"
         for port in memory.ports
     ]

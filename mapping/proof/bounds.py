@@ -331,7 +331,7 @@ class Unrolled:
         for memory, reads in ((parent, operand != "output"), (child, operand == "output")):
             i = memory.port(operand, reads=reads)
             at = self.ports[memory.name, i]
-            ends.append((at, memory.per, width / memory.ports[i].width))
+            ends.append((at, memory.per, width / memory.ports[i].width_bits))
         rows = [(port, *(int(rate * scale) for rate in row)) for port, row in clocks.items()]
         return Rate(
             operand=operand,
@@ -362,8 +362,8 @@ class Unrolled:
             port = memory.ports[i]
             copies = prod(units(self.unrolls[d], memory.per, self.steps[d])[0] for d in own)
             alike = prod(self._least_units(d, same) for d in range(len(self.steps)) if d not in own)
-            clocks[self.ports[memory.name, i]] = width / port.width / copies
-            each = stored / port.width * (port.read_pj if reads else port.write_pj)
+            clocks[self.ports[memory.name, i]] = width / port.width_bits / copies
+            each = stored / port.width_bits * port.pj(reads=reads)
             energy += (each + memory.decoding_pj(operand, reads=reads)) * alike
         return clocks, energy
 
@@ -599,7 +599,7 @@ class Unrolled:
             if up:
                 last += max(clocks.values())
             else:
-                waits = rate.parent.latency
+                waits = rate.parent.latency_cycles
                 loads.setdefault(rate.stage, []).append(
                     (max(clocks.values()) + waits, clocks, waits)
                 )

@@ -13,14 +13,7 @@ from typing import Any
 from .about import chips_lines, layer_line
 from .bounds import Unrolled
 from .cost import Cost, cost
-from .figures import (
-    Work,
-    check_needed,
-    check_steps,
-    chip_figures,
-    layer_figures,
-    mapping_figures,
-)
+from .figures import Work, chip_figures, layer_figures, mapping_figures
 from .floor import TrafficFloor, dram_bits, traffic_floor
 from .legal import problem
 from .record import (
@@ -28,22 +21,20 @@ from .record import (
     Chip,
     Layer,
     Nest,
+    Positive,
     ProofError,
-    chip_of,
-    exact,
+    Unroll,
     layer_of,
-    listed,
-    nest_of,
+    read,
+    refuse,
     short,
     take,
-    text,
-    whole,
 )
 from .space import Storage, Way, storages, ways
 from .tree import Part
 from .ways import WayFloors
 
-VERSION = 5
+VERSION = 6
 ABOUT = (
     "clocks of the analytic rung, which counts every port and window (docs/mapping.md), and "
     "energy; not the clocks of the cycle rung"
@@ -154,123 +145,94 @@ def check_mapping(top: dict[str, Any]) -> Verdict:
     ProofError
         Something in it does not hold: it says what, in a sentence.
     """
-    version, about, objective, layer, chips, space, mapping, figures, costs, bound, proof, \
-        traffic = take(top, "the certificate", KEYS)  # fmt: skip
-    if version != VERSION or isinstance(version, bool):
-        raise ProofError(f"certificate is {short(version)}; this checker knows version {VERSION}.")
-    if objective not in OBJECTIVES:
-        raise ProofError(f"objective is {short(objective)}; it must be one of {OBJECTIVES}.")
-    product = layer_of(layer)
-    for name, said, known in (("about", about, ABOUT), ("space", space, space_of(product))):
-        if said != known:
-            raise ProofError(f"{name} does not say what this checker checks: {short(said)}.")
-    some = [chip_of(chip, f"chips[{i}]") for i, chip in enumerate(listed(chips, "chips"))]
-    check_steps(product)
-    for i, chip in enumerate(some):
-        check_needed([Work(product, chip.unit_pj)], chip, f"chips[{i}]")
-    at, nest, found = _mapping(product, some, mapping)
-    _check_cost(costs, found)
-    value, least = found.of(objective), exact(bound, "bound")
-    if not least:
-        raise ProofError("bound is 0; it must be more than 0.")
-    derived, parts = Checker(product, objective, least).proof(some, proof)
-    if derived is None or min(derived, value) != least:
-        raise ProofError(
-            f"bound is {short(bound)}; the parts prove "
-            f"{'nothing' if derived is None else min(derived, value)}, which it must be."
-        )
-    moved, lowest = dram_bits(product, some[at], nest), traffic_floor(product, some[at])
-    _check_traffic(traffic, moved, lowest)
-    same(figures, figures_data(product, some, at, nest), "figures")
+    said = said_of(top, "certificate", KEYS)
+    objective, layer = said["objective"], layer_of(said["layer"])
+    chips: tuple[Chip, ...] = read(tuple[Chip, ...], said["chips"], "chips")
+    at, levels, spatial = take(said["mapping"], "mapping", ["chip", "levels", "spatial"])
+    if read(int, at, "mapping.chip") >= len(chips):
+        raise ProofError(f"mapping.chip is {at}; there are {len(chips)} chips.")
+    nest: Nest = read(Nest, {"levels": levels, "spatial": spatial}, "mapping")
+    wrong = problem(layer, chips[at], nest)
+    if wrong:
+        raise ProofError(f"the mapping: {wrong}")
+    found, lowest = cost(layer, chips[at], nest), traffic_floor(layer, chips[at])
+    moved = dram_bits(layer, chips[at], nest)
+    for name, value in derived(layer, chips, at, nest, found, moved, lowest).items():
+        same(said[name], value, name)
+    value, least = found.of(objective), read(Positive, said["bound"], "bound")
+    checker = Checker(layer, objective, least)
+    same(least, min(value, checker.proof(chips, said["proof"])), "bound")
     return Verdict(
         objective=objective,
         value=value,
         bound=least,
-        parts=parts,
-        dataflows=len(some),
+        parts=checker.parts,
+        dataflows=len(chips),
         traffic_bits=moved,
         floor_bits=lowest.bits,
         floor=lowest.formula,
-        about=(layer_line(product, some[at].unit_pj), *chips_lines(some)),
+        about=(layer_line(layer, chips[at].unit_pj), *chips_lines(chips)),
     )
 
 
-def space_of(layer: Layer) -> dict[str, str]:
-    """Return in words the space that a certificate of a layer is about."""
-    return OF_CONVOLUTIONS if layer.windows else SPACE
+def said_of(top: dict[str, Any], kind: str, keys: str) -> dict[str, Any]:
+    """Return what a certificate of a kind says by key: all of its keys, of the version known here.
+
+    Raises
+    ------
+    ProofError
+        It has other keys, another version, or no objective.
+    """
+    version = top[kind]
+    if version != VERSION or isinstance(version, bool):
+        raise ProofError(f"{kind} is {short(version)}; this checker knows version {VERSION}.")
+    take(top, "the certificate", keys.split())
+    if top["objective"] not in OBJECTIVES:
+        raise refuse("objective", top["objective"], f"one of {', '.join(OBJECTIVES)}")
+    return top
 
 
-def _mapping(layer: Layer, chips: list[Chip], data: Any) -> tuple[int, Nest, Cost]:
-    """Return the chip's number, the mapping and its cost."""
-    at, levels, spatial = take(data, "mapping", "chip levels spatial")
-    if whole(at, "mapping.chip") >= len(chips):
-        raise ProofError(f"mapping.chip is {at}; there are {len(chips)} chips.")
-    nest = nest_of({"levels": levels, "spatial": spatial})
-    wrong = problem(layer, chips[at], nest)
-    if wrong:
-        raise ProofError(f"the mapping: {wrong}")
-    return at, nest, cost(layer, chips[at], nest)
-
-
-def cost_data(found: Cost) -> dict[str, Any]:
-    """Return a cost as plain data: exact numbers as integers and text."""
-    return {
-        "cycles": found.cycles,
-        "compute_cycles": str(found.compute),
-        "stall_cycles": str(found.stall),
-        "first_load_cycles": found.first_load,
-        "last_store_cycles": found.last_store,
-        "ports": [
-            {
-                "memory": memory,
-                "port": port,
-                "reads": reads,
-                "writes": writes,
-                "busy_cycles": busy,
-                "stall_cycles": str(stall),
-            }
-            for (memory, port), (reads, writes, busy, stall) in found.ports.items()
-        ],
-        "energy_pj": {name: str(pj) for name, pj in found.energy_pj.items()},
-        "total_pj": str(found.total_pj),
-    }
-
-
-def figures_data(layer: Layer, chips: list[Chip], at: int, nest: Nest) -> dict[str, Any]:
-    """Return what follows from a layer, the chips, and the mapping on one of them (`figures`).
+def derived(
+    layer: Layer,
+    chips: tuple[Chip, ...],
+    at: int,
+    nest: Nest,
+    found: Cost,
+    moved: Fraction,
+    lowest: TrafficFloor,
+) -> dict[str, Any]:
+    """Return what a certificate must say beside what it is about, its bound and its proof.
 
     Parameters
     ----------
     layer : Layer
-    chips : list of Chip
+    chips : tuple of Chip
     at : int
         The chip of the mapping.
     nest : Nest
         The mapping.
+    found : Cost
+        Its cost.
+    moved : Fraction
+        Bits that it moves through the outermost memory.
+    lowest : TrafficFloor
     """
     return {
-        "layer": layer_figures(Work(layer, chips[at].unit_pj)),
-        "chips": [chip_figures([Work(layer, chip.unit_pj)], chip) for chip in chips],
-        "mapping": mapping_figures(layer, chips[at], nest),
+        "about": ABOUT,
+        "space": OF_CONVOLUTIONS if layer.windows else SPACE,
+        "figures": {
+            "layer": layer_figures(Work(layer, chips[at].unit_pj)),
+            "chips": [chip_figures([Work(layer, chip.unit_pj)], chip) for chip in chips],
+            "mapping": mapping_figures(layer, chips[at], nest),
+        },
+        "cost": found.data(),
+        "traffic": {
+            "bits": str(moved),
+            "floor_bits": lowest.bits,
+            "formula": lowest.formula,
+            "once_bits": str(lowest.once),
+        },
     }
-
-
-def _check_cost(said: Any, found: Cost) -> None:
-    same(said, cost_data(found), "cost")
-
-
-def traffic_data(moved: Fraction, lowest: TrafficFloor) -> dict[str, Any]:
-    """Return the traffic of a mapping and its floor as plain data."""
-    return {
-        "bits": str(moved),
-        "floor_bits": lowest.bits,
-        "formula": lowest.formula,
-        "once_bits": str(lowest.once),
-    }
-
-
-def _check_traffic(said: Any, moved: Fraction, lowest: TrafficFloor) -> None:
-    same(said, traffic_data(moved, lowest), "traffic")
 
 
 def same(said: Any, derived: Any, where: str) -> None:
@@ -282,16 +244,34 @@ def same(said: Any, derived: Any, where: str) -> None:
         Something differs.
     """
     if isinstance(derived, dict):
-        values = take(said, where, " ".join(derived))
+        values = take(said, where, list(derived))
         for (name, value), one in zip(derived.items(), values, strict=True):
             same(one, value, f"{where}.{name}")
-    elif isinstance(derived, list):
-        if len(listed(said, where)) != len(derived):
-            raise ProofError(f"{where} has {len(said)} entries; there are {len(derived)}.")
+    elif isinstance(derived, list) and isinstance(said, list) and len(said) == len(derived):
         for i, value in enumerate(derived):
             same(said[i], value, f"{where}[{i}]")
+    elif isinstance(derived, list) and isinstance(said, list):
+        raise ProofError(f"{where} has {len(said)} entries; derived anew there are {len(derived)}.")
     elif type(said) is not type(derived) or said != derived:
-        raise ProofError(f"{where} is {short(said)}; derived anew it is {derived}.")
+        raise ProofError(f"{where} is {short(said)}; derived anew it is {short(derived)}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WayTree:
+    """A way to unroll, and the tree of its parts."""
+
+    way: tuple[Unroll, ...]
+    tree: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """The proof of a storage of a chip; ``rest``: the least floor of ways without a tree."""
+
+    chip: int
+    storage: int
+    ways: tuple[WayTree, ...]
+    rest: Positive | None
 
 
 class Checker:
@@ -309,63 +289,44 @@ class Checker:
         self.layer, self.objective, self.least = layer, objective, least
         self.parts = 0
 
-    def proof(self, chips: list[Chip], data: Any) -> tuple[Fraction | None, int]:
-        """Return the least bound of all parts of all chips, and how many parts there are.
+    def proof(self, chips: tuple[Chip, ...], data: Any) -> Fraction:
+        """Return the least bound of all parts of all chips.
 
         Raises
         ------
         ProofError
             A part is missing, or something is said of one that does not hold.
         """
-        rows = listed(data, "proof")
-        expected = [(i, j) for i, chip in enumerate(chips) for j in range(len(storages(chip)))]
-        if len(rows) != len(expected):
+        rows: tuple[Row, ...] = read(tuple[Row, ...], data, "proof")
+        every = [
+            (i, j, each) for i, chip in enumerate(chips) for j, each in enumerate(storages(chip))
+        ]
+        if [(row.chip, row.storage) for row in rows] != [each[:2] for each in every]:
             raise ProofError(
-                f"proof has {len(rows)} entries; the chips have {len(expected)} storages."
+                f"proof has {len(rows)} entries; it must have one for each storage of each chip, "
+                f"{len(every)}, in order."
             )
-        found: list[Fraction] = []
-        for (i, j), row in zip(expected, rows, strict=True):
-            where = f"proof[{len(found)}]"
-            at, number, trees, rest = take(row, where, "chip storage ways rest")
-            if (whole(at, where), whole(number, where)) != (i, j):
-                raise ProofError(f"{where} is of chip {at}, storage {number}; it must be {i}, {j}.")
-            storage = storages(chips[i])[j]
-            with_tree, without = self._bounds(chips[i], storage, trees, where)
-            same(rest, str(min(without)) if without else None, f"{where}.rest")
-            found.append(min(with_tree + without))
-        return min(found, default=None), self.parts
+        return min(
+            self._row(chips[i], storage, row, f"proof[{n}]")
+            for n, ((i, _, storage), row) in enumerate(zip(every, rows, strict=True))
+        )
 
-    def _bounds(
-        self, chip: Chip, storage: Storage, data: Any, where: str
-    ) -> tuple[list[Fraction], list[Fraction]]:
-        """Return the bounds of the ways to unroll that have a tree, and of all others."""
-        trees: dict[Way, Any] = {}
-        for i, row in enumerate(listed(data, f"{where}.ways")):
-            at = f"{where}.ways[{i}]"
-            way, tree = take(row, at, "way tree")
-            key = tuple(_unroll(each, at) for each in listed(way, at))
-            if key in trees:
-                raise ProofError(f"{at} is a way that is there before; each must be there once.")
-            trees[key] = tree
-        quick = WayFloors(self.layer, chip, storage)
-        with_tree, without = list[Fraction](), list[Fraction]()
-        said, order = list(trees), list[Way]()
-        for way in ways(self.layer, chip):
-            tree = trees.pop(way, None)
-            if tree is None:
-                self.parts += 1
-                pair = quick.floor(way, energy=self.objective != "cycles")
-                without.append(pair.of(self.objective))
-            else:
-                order.append(way)
-                unrolled = Unrolled(self.layer, chip, storage, way)
-                part = Part(unrolled=unrolled, sides=unrolled.sides())
-                with_tree.append(self.tree(part, tree))
-        if trees:
-            raise ProofError(f"{where}.ways has {short(next(iter(trees)))}, which is no way.")
-        if said != order:
-            raise ProofError(f"{where}.ways is out of order; it must be that of the space.")
-        return with_tree, without
+    def _row(self, chip: Chip, storage: Storage, row: Row, where: str) -> Fraction:
+        """Return the least bound of the ways to unroll under a storage."""
+        trees, every = {each.way: each.tree for each in row.ways}, ways(self.layer, chip)
+        if [each.way for each in row.ways] != [way for way in every if way in trees]:
+            raise ProofError(f"{where}.ways must be ways of the space, each once, in order.")
+        quick, energy = WayFloors(self.layer, chip, storage), self.objective != "cycles"
+        without = [
+            quick.floor(way, energy=energy).of(self.objective) for way in every if way not in trees
+        ]
+        self.parts += len(without)
+        same(row.rest, min(without, default=None), f"{where}.rest")
+        return min(without + [self._way(chip, storage, *each) for each in trees.items()])
+
+    def _way(self, chip: Chip, storage: Storage, way: Way, tree: Any) -> Fraction:
+        unrolled = Unrolled(self.layer, chip, storage, way)
+        return self.tree(Part(unrolled=unrolled, sides=unrolled.sides()), tree)
 
     def tree(self, part: Part, data: Any, depth: int = 0) -> Fraction:
         """Return the least bound of the parts of a tree; the claimed one where nothing fits.
@@ -376,64 +337,29 @@ class Checker:
             The tree is not one, or says of a part what does not hold.
         """
         if not isinstance(data, list) or not data or depth > LARGEST_DEPTH:
-            raise ProofError(f"a part of the proof is {short(data)}; it must be a list.")
+            raise refuse("a part of the proof", data, "a list of its figures or halves")
         if data[0] in ("floor", "room", "all"):
             self.parts += 1
             return self._leaf(part, data)
-        tier, d, tile, small, large = self._split(part, data)
-        halves = part.split(tier, d, tile)
-        if None in halves or not part.has_tile(tier, d, tile):
-            raise ProofError(
-                f"a split of the proof is at {tile}, which is not one of several tiles."
-            )
-        return min(
-            self.tree(half, tree, depth + 1)
-            for half, tree in zip(halves, (small, large), strict=True)
-            if half is not None
-        )
-
-    def _split(self, part: Part, data: list[Any]) -> tuple[int, int, int, Any, Any]:
-        if len(data) != 5:
-            raise ProofError(f"a split of the proof is {short(data)}; it must have five entries.")
-        tier, dim, tile, small, large = data
+        tier, dim, tile, *trees = read(tuple[int, str, int, Any, Any], data, "a split of the proof")
         dims = self.layer.dims
-        if text(dim, "a split's dimension") not in dims:
-            raise ProofError(f"a split of the proof is over {short(dim)}; the layer has {dims}.")
-        if not 1 <= whole(tier, "a split's tier") < len(part.unrolled.groups):
-            raise ProofError(f"a split of the proof is at tier {tier}; the chip has no such.")
-        return tier, dims.index(dim), whole(tile, "a split's tile", 1), small, large
+        if dim not in dims or not 1 <= tier < len(part.unrolled.groups):
+            raise ProofError(f"a split of the proof is of {dim!r} at tier {tier}, which is none.")
+        halves = part.split(tier, dims.index(dim), tile)
+        if None in halves or not part.has_tile(tier, dims.index(dim), tile):
+            raise ProofError(f"a split of the proof is at {tile}, not one of several tiles.")
+        both = zip(halves, trees, strict=True)
+        return min(self.tree(half, tree, depth + 1) for half, tree in both if half is not None)
 
     def _leaf(self, part: Part, data: list[Any]) -> Fraction:
-        kind, *said = data
         choices, part = part.choices, part.narrowed()
-        if kind == "all":
-            if said or not part.single:
+        if data[0] == "all":
+            if not part.single:
                 raise ProofError('a part of the proof is "all"; it must have one choice of tiles.')
-            return min(
-                (value for value, _ in part.mappings(self.objective, self.least)),
-                default=self.least,
-            )
-        if not said or isinstance(said[-1], bool) or said[-1] != choices:
-            raise ProofError(
-                f"a part of the proof is of {short(said[-1:])} choices of tiles; it has {choices}."
-            )
-        if kind == "room":
-            if said[1:] or part.floors():
-                raise ProofError("a part of the proof has room, against what it says.")
-            return self.least
+            same(data, ["all"], "a part of the proof")
+            some = part.mappings(self.objective, self.least)
+            return min((value for value, _ in some), default=self.least)
         bound = part.floor(self.objective)
-        if bound is None:
-            raise ProofError('a part of the proof has no room; it must say "room".')
-        if len(said) != 2 or isinstance(said[0], bool) or said[0] != floor(bound):
-            raise ProofError(
-                f"a part of the proof has the floor {short(said)}; the formula gives "
-                f"{floor(bound)}."
-            )
-        return bound
-
-
-def _unroll(data: Any, where: str) -> tuple[str, str, int]:
-    parts = listed(data, where)
-    if len(parts) != 3:
-        raise ProofError(f"{where} unrolls {short(data)}; it must have axis, dimension and size.")
-    return text(parts[0], where), text(parts[1], where), whole(parts[2], where, 1)
+        leaf = ["room", choices] if bound is None else ["floor", floor(bound), choices]
+        same(data, leaf, "a part of the proof")
+        return self.least if bound is None else bound

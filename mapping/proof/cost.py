@@ -38,6 +38,25 @@ class Cost:
         energy = Fraction(1) if objective == "cycles" else self.total_pj
         return energy * (1 if objective == "energy" else self.cycles)
 
+    def data(self) -> dict[str, Any]:
+        """Return plain data: exact numbers as integers and text."""
+        return {
+            "cycles": self.cycles,
+            "compute_cycles": str(self.compute),
+            "stall_cycles": str(self.stall),
+            "first_load_cycles": self.first_load,
+            "last_store_cycles": self.last_store,
+            "ports": [
+                {
+                    "memory": memory, "port": port, "reads": reads, "writes": writes,
+                    "busy_cycles": busy, "stall_cycles": str(stall),
+                }
+                for (memory, port), (reads, writes, busy, stall) in self.ports.items()
+            ],
+            "energy_pj": {name: str(pj) for name, pj in self.energy_pj.items()},
+            "total_pj": str(self.total_pj),
+        }  # fmt: skip
+
 
 def cost(layer: Layer, chip: Chip, nest: Nest) -> Cost:
     """Return what a legal mapping costs.
@@ -115,7 +134,7 @@ def passed(counted: Counted, moves: list[Move], ends: list[Ends]) -> Passed:
             memory = chip.memory(name)
             if extra:
                 port = memory.ports[i]
-                terms[name].append((many, extra / port.width * _pj(port, reads)))
+                terms[name].append((many, extra / port.width_bits * port.pj(reads=reads)))
             if memory.decode_pj:
                 decoded += many * memory.decoding_pj(move.operand, reads=reads)
     for memory in chip.memories:
@@ -229,11 +248,7 @@ def code_bits(layer: Layer, move: Move) -> Fraction:
 
 def latency(move: Move) -> int:
     """Return the clocks until what a parent sends is there."""
-    return move.parent.latency if move.kind != "write" and move.child is not None else 0
-
-
-def _pj(port: Port, reads: bool) -> Fraction:
-    return port.read_pj if reads else port.write_pj
+    return move.parent.latency_cycles if move.kind != "write" and move.child is not None else 0
 
 
 def array_pj(layer: Layer, chip: Chip, counted: Counted) -> Fraction:

@@ -1,18 +1,20 @@
-"""What a certificate says, read strictly: every key is known, every number exact.
+"""What a certificate says: its records, whose annotations are the schema, and their reader.
 
-A number is an integer, or text such as ``"1045/256"``; floating point appears nowhere.
+A number is an integer, or text such as ``"1045/256"``; floating point appears nowhere. Every key
+of a record is there and no other; ``problem`` says in a sentence what annotations cannot.
 """
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from itertools import pairwise
-from typing import Any, NamedTuple
+from types import GenericAlias, NoneType
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 OPERANDS = ("weight", "input", "output")
-DIRECTIONS = ("read", "write", "both")
 PRODUCT = ("m", "n", "k", "b")
 CONVOLUTION = ("m", "n", "c", "p", "q", "r", "s", "g")
 DIMS = tuple(dict.fromkeys(PRODUCT + CONVOLUTION))
@@ -22,17 +24,34 @@ OTHER = {"weight": 0, "input": 1, "output": 2}
 """The kind of the dimensions that do not index an operand"""
 OBJECTIVES = ("cycles", "energy", "edp")
 LARGEST = 10**40  # more digits than any figure of a real layer has
-LARGEST_SIZE = 1 << 24
-Loop = tuple[str, int]
-Unroll = tuple[str, str, int]
+LARGEST_SIZE = 1 << 24  # all elements of a dimension can be gone through
 _NUMBER = re.compile(r"-?\d{1,400}(/[1-9]\d{0,400})?")
+
+Count = Annotated[int, 1]
+Extent = Annotated[int, 1, LARGEST_SIZE]
+Positive = Annotated[Fraction, "more than 0"]
+Operands = Annotated[tuple[str, ...], OPERANDS]
+ByOperand = Annotated[dict[str, Positive], OPERANDS]
+Loop = tuple[str, Count]
+Unroll = tuple[str, str, Count]
 
 
 class ProofError(Exception):
     """A certificate that does not hold; the text says what, in a sentence."""
 
 
-def take(data: Any, where: str, keys: str) -> list[Any]:
+def short(data: Any) -> str:
+    """Return a value as text of at most forty letters."""
+    text = str(data) if isinstance(data, Fraction) else repr(data)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def refuse(where: str, data: Any, wanted: str) -> ProofError:
+    """Return the error that something is not what it must be."""
+    return ProofError(f"{where} is {short(data)}; it must be {wanted}.")
+
+
+def take(data: Any, where: str, names: list[str]) -> list[Any]:
     """Return the values of an object that has these keys, and no others.
 
     Parameters
@@ -41,17 +60,15 @@ def take(data: Any, where: str, keys: str) -> list[Any]:
         What was read.
     where : str
         Its place in the file.
-    keys : str
-        The names, with spaces between them.
+    names : list of str
 
     Raises
     ------
     ProofError
         It is something else.
     """
-    names = keys.split()
     if not isinstance(data, dict):
-        raise ProofError(f"{where} is {short(data)}; it must have the keys {', '.join(names)}.")
+        raise refuse(where, data, f"an object with the keys {', '.join(names)}")
     for name in [*data, *names]:
         if name not in data or name not in names:
             what = "is missing" if name in names else "is not one of its keys"
@@ -59,116 +76,117 @@ def take(data: Any, where: str, keys: str) -> list[Any]:
     return [data[name] for name in names]
 
 
-def short(data: Any) -> str:
-    """Return a value as text of at most forty letters."""
-    text = repr(data)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+def read(kind: Any, data: Any, where: str) -> Any:
+    """Return plain data as a value of a kind.
 
-
-def listed(data: Any, where: str) -> list[Any]:
-    """Return a list as it is, or refuse what is none.
+    Parameters
+    ----------
+    kind : type
+        A record, read from an object, or, a named tuple, from a list; a tuple, from a list; int,
+        Fraction, str, bool, a literal, or what may be None. Annotated: bounds of an int, that a
+        fraction is not 0, names that a tuple or a dict is of, in their order.
+    data : object
+        What was read.
+    where : str
+        Its place in the file.
 
     Raises
     ------
     ProofError
         It is something else.
     """
-    if not isinstance(data, list):
-        raise ProofError(f"{where} is {short(data)}; it must be a list.")
+    limits: tuple[Any, ...] = getattr(kind, "__metadata__", ())
+    kind = get_args(kind)[0] if limits else kind
+    if NoneType in get_args(kind):
+        return None if data is None else read(get_args(kind)[0], data, where)
+    return _READERS.get(get_origin(kind) or kind, _record)(kind, limits, data, where)
+
+
+def _literal(kind: Any, _: Any, data: Any, where: str) -> Any:
+    if not isinstance(data, str) or data not in get_args(kind):
+        raise refuse(where, data, f"one of {', '.join(get_args(kind))}")
     return data
 
 
-def texts(data: Any, where: str, known: tuple[str, ...] | None = None) -> tuple[str, ...]:
-    """Return a list of names, each once, of those that are known, in the order of these.
-
-    Raises
-    ------
-    ProofError
-        It is something else.
-    """
-    names = listed(data, where)
-    for name in names:
-        if not isinstance(name, str) or (known is not None and name not in known):
-            among = "a name" if known is None else f"one of {', '.join(known)}"
-            raise ProofError(f"{where} has {short(name)}; it must be {among}.")
-    if len(set(names)) != len(names):
-        raise ProofError(f"{where} names one thing twice; each must be there once.")
-    if known is not None and names != (order := [name for name in known if name in names]):
-        raise ProofError(f"{where} is out of order; it must be {', '.join(order)}.")
-    return tuple(names)
-
-
-def text(data: Any, where: str) -> str:
-    """Return text as it is, or refuse what is none.
-
-    Raises
-    ------
-    ProofError
-        It is something else.
-    """
-    if not isinstance(data, str):
-        raise ProofError(f"{where} is {short(data)}; it must be text.")
+def _plain(kind: Any, _: Any, data: Any, where: str) -> Any:
+    if type(data) is not kind:
+        raise refuse(where, data, "text" if kind is str else "true or false")
     return data
 
 
-def whole(data: Any, where: str, least: int = 0) -> int:
-    """Return a whole number of at least ``least``.
-
-    Raises
-    ------
-    ProofError
-        It is something else.
-    """
-    if isinstance(data, bool) or not isinstance(data, int) or not least <= data <= LARGEST:
-        raise ProofError(
-            f"{where} is {short(data)}; it must be a whole number of at least {least}."
-        )
+def _whole(_: Any, limits: tuple[Any, ...], data: Any, where: str) -> int:
+    least, most = limits[0] if limits else 0, limits[1] if len(limits) > 1 else LARGEST
+    if type(data) is not int or not least <= data <= LARGEST:
+        raise refuse(where, data, f"a whole number of at least {least}")
+    if data > most:
+        raise ProofError(f"{where} is {short(data)}; this checker takes up to {most}.")
     return data
 
 
-def extent(data: Any, where: str) -> int:
-    """Return a size of a layer or an axis, of which all elements can be gone through.
-
-    Raises
-    ------
-    ProofError
-        It is none, or too large for that.
-    """
-    size = whole(data, where, 1)
-    if size > LARGEST_SIZE:
-        raise ProofError(f"{where} is {short(data)}; this checker takes up to {LARGEST_SIZE}.")
-    return size
-
-
-def exact(data: Any, where: str, *, positive: bool = False) -> Fraction:
-    """Return a rational number that is not negative.
-
-    Raises
-    ------
-    ProofError
-        It is something else.
-    """
-    if isinstance(data, int) and not isinstance(data, bool):
+def _fraction(_: Any, positive: Any, data: Any, where: str) -> Fraction:
+    if type(data) is int:
         data = str(data) if abs(data) <= LARGEST else "too long"
     if not isinstance(data, str) or not _NUMBER.fullmatch(data):
-        raise ProofError(f'{where} is {short(data)}; it must be a number such as 3 or "7/2".')
+        raise refuse(where, data, 'a number such as 3 or "7/2"')
     value = Fraction(data)
     if value < 0 or (positive and not value):
-        raise ProofError(f"{where} is {short(data)}; it must be more than 0.")
+        raise refuse(where, data, "more than 0")
     return value
 
 
-def truth(data: Any, where: str) -> bool:
-    """Return true or false, or refuse what is neither.
+def _dict(kind: Any, limits: Any, data: Any, where: str) -> dict[str, Any]:
+    both = zip(limits[0], take(data, where, list(limits[0])), strict=True)
+    return {name: read(get_args(kind)[1], value, f"{where}.{name}") for name, value in both}
 
-    Raises
-    ------
-    ProofError
-        It is something else.
-    """
-    if not isinstance(data, bool):
-        raise ProofError(f"{where} is {short(data)}; it must be true or false.")
-    return data
+
+def _tuple(kind: Any, limits: Any, data: Any, where: str) -> tuple[Any, ...]:
+    inside = get_args(kind)
+    if not isinstance(data, list):
+        raise refuse(where, data, "a list")
+    if inside[-1] is Ellipsis:
+        found = tuple([read(inside[0], each, f"{where}[{i}]") for i, each in enumerate(data)])
+        if limits and found != tuple(name for name in limits[0] if name in found):
+            raise refuse(where, data, f"of {', '.join(limits[0])}, each once, in this order")
+        return found
+    if len(data) != len(inside):
+        raise ProofError(f"{where} is {short(data)}; it must have {len(inside)} entries.")
+    return tuple([read(of, each, where) for of, each in zip(inside, data, strict=True)])
+
+
+def _record(kind: Any, _: Any, data: Any, where: str) -> Any:
+    hints = _hints(kind)
+    if isinstance(data, list) and hasattr(kind, "_fields"):
+        listed = GenericAlias(tuple, tuple(hints.values()))
+        found = kind(*_tuple(listed, (), data, where))
+    else:
+        both = zip(hints, take(data, where, list(hints)), strict=True)
+        found = kind(**{name: read(hints[name], each, f"{where}.{name}") for name, each in both})
+    wrong = found.problem() if hasattr(kind, "problem") else None
+    if wrong:
+        raise ProofError(f"{where}{wrong}")
+    return found
+
+
+_hints = cache(lambda kind: get_type_hints(kind, include_extras=True))
+_READERS: dict[Any, Callable[[Any, Any, Any, str], Any]] = {
+    Any: lambda _kind, _limits, data, _where: data,
+    Literal: _literal,
+    str: _plain,
+    bool: _plain,
+    int: _whole,
+    Fraction: _fraction,
+    dict: _dict,
+    tuple: _tuple,
+}
+
+
+class Slide(NamedTuple):
+    """Pixels of an input, and how outputs and taps slide over them (`Window`)."""
+
+    size: Extent
+    stride: Extent
+    dilation: Extent
+    padding: int
 
 
 class Window(NamedTuple):
@@ -186,22 +204,51 @@ class Window(NamedTuple):
     padding: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """Bits of an element of each operand, with and without its share of scales; clocks of a step.
+
+    ``partial_bits``: of an unfinished sum.
+    """
+
+    bits: ByOperand
+    code_bits: ByOperand
+    partial_bits: Positive
+    step_cycles: Positive
+
+    def problem(self) -> str | None:
+        """Return what of it cannot be, or None."""
+        more = [op for op in OPERANDS if self.code_bits[op] > self.bits[op]]
+        return f".code_bits.{more[0]} is more than all of an element's bits." if more else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """A product, or a convolution: extents of its dimensions; bits of elements; a step's clocks.
 
     ``dims``: m, n, k and, of a batch, b; or images m, outputs n and inputs c of a group, rows p and
-    columns q of the output, r and s of the kernel, and, of several, groups g. ``stored``, ``code``:
-    bits of an element of each operand, with and without its share of scales.
+    columns q of the output, r and s of the kernel, and, of several, groups g.
     """
 
     dims: tuple[str, ...]
     sizes: tuple[int, ...]
     windows: tuple[Window, ...]
-    stored: dict[str, Fraction]
-    code: dict[str, Fraction]
-    partial: Fraction
-    step_cycles: Fraction
+    of: Stored
+
+    @property
+    def stored(self) -> dict[str, Fraction]:
+        """Bits of an element of each operand."""
+        return self.of.bits
+
+    @property
+    def partial(self) -> Fraction:
+        """Bits of an unfinished sum."""
+        return self.of.partial_bits
+
+    @property
+    def step_cycles(self) -> Fraction:
+        """Clocks of a step."""
+        return self.of.step_cycles
 
     def indexed(self, operand: str) -> frozenset[int]:
         """Return the dimensions that index an operand."""
@@ -209,19 +256,20 @@ class Layer:
 
     def of_kind(self, kind: int) -> tuple[int, ...]:
         """Return the dimensions of a kind."""
-        return _of_kind(self.dims, kind)
+        return tuple(d for d, dim in enumerate(self.dims) if KINDS[dim] == kind)
 
     def plain(self, own: frozenset[int]) -> tuple[int, ...]:
         """Return the dimensions of an operand that are in no window of it."""
-        return _plain(self.windows, own)
+        return _split(self.windows, own)[0]
 
     def slid(self, own: frozenset[int]) -> tuple[Window, ...]:
         """Return the windows of which both dimensions index an operand."""
-        return _slid(self.windows, own)
+        return _split(self.windows, own)[1]
 
     def bits(self, operand: str, *, partial: bool, code: bool) -> Fraction:
         """Return the bits of an element, of its code alone, or of an unfinished sum."""
-        return self.partial if partial else (self.code if code else self.stored)[operand]
+        each = self.of.code_bits if code else self.of.bits
+        return self.of.partial_bits if partial else each[operand]
 
 
 @cache
@@ -230,38 +278,34 @@ def _indexed(dims: tuple[str, ...], operand: str) -> frozenset[int]:
 
 
 @cache
-def _slid(windows: tuple[Window, ...], own: frozenset[int]) -> tuple[Window, ...]:
-    return tuple(window for window in windows if set(window[:2]) <= own)
-
-
-@cache
-def _plain(windows: tuple[Window, ...], own: frozenset[int]) -> tuple[int, ...]:
-    gone = {d for window in _slid(windows, own) for d in window[:2]}
-    return tuple(d for d in sorted(own) if d not in gone)
-
-
-@cache
-def _of_kind(dims: tuple[str, ...], kind: int) -> tuple[int, ...]:
-    return tuple(d for d, dim in enumerate(dims) if KINDS[dim] == kind)
+def _split(
+    windows: tuple[Window, ...], own: frozenset[int]
+) -> tuple[tuple[int, ...], tuple[Window, ...]]:
+    slid = tuple(window for window in windows if set(window[:2]) <= own)
+    return tuple(sorted(own.difference(*(window[:2] for window in slid)))), slid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """One access of ``width`` bits a clock, whole bursts of so many; energies in pJ an access."""
+    """One access of ``width_bits`` a clock, whole bursts of so many; pJ of an access."""
 
-    direction: str
-    width: Fraction
+    direction: Literal["read", "write", "both"]
+    width_bits: Positive
     read_pj: Fraction
     write_pj: Fraction
-    operands: tuple[str, ...]
-    burst_bits: int | None = None
+    operands: Operands
+    burst_bits: Count | None
 
     def clocks(self, elements: int, bits: Fraction) -> int:
         """Return the clocks, an access each, of a transfer of elements of so many bits."""
         every, parts = elements * bits.numerator, bits.denominator
         if self.burst_bits is not None:
             every, parts = -(-every // (parts * self.burst_bits)) * self.burst_bits, 1
-        return -(-every * self.width.denominator // (parts * self.width.numerator))
+        return -(-every * self.width_bits.denominator // (parts * self.width_bits.numerator))
+
+    def pj(self, *, reads: bool) -> Fraction:
+        """Return the energy of an access."""
+        return self.read_pj if reads else self.write_pj
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -274,16 +318,32 @@ class Memory:
     """
 
     name: str
-    holds: tuple[str, ...]
-    size_bits: int | None
-    words: int | None
+    holds: Operands
+    size_bits: Count | None
+    words: Count | None
     ports: tuple[Port, ...]
     per: tuple[str, ...]
     double_buffered: bool
-    optional: tuple[str, ...]
-    latency: int
+    optional: Operands
+    latency_cycles: int
     keep_halo: bool
     decode_pj: Fraction
+
+    def problem(self) -> str | None:
+        """Return what of it cannot be, or None."""
+        for operand in self.holds:
+            for way in ("read", "write"):
+                if len(some := self._serving(operand, way)) != 1:
+                    return f" has {len(some)} ports that {way} {operand}s; it must be one."
+        gone = set(self.optional) - set(self.holds)
+        return f".optional has {min(gone)}, which it does not hold." if gone else None
+
+    def _serving(self, operand: str, way: str) -> list[int]:
+        return [
+            i
+            for i, port in enumerate(self.ports)
+            if port.direction in (way, "both") and operand in port.operands
+        ]
 
     def decoding_pj(self, operand: str, *, reads: bool) -> Fraction:
         """Return the energy of decoding an element that is read from it, or written."""
@@ -291,12 +351,7 @@ class Memory:
 
     def port(self, operand: str, *, reads: bool) -> int:
         """Return the number of the port that an operand goes through."""
-        way = "read" if reads else "write"
-        return next(
-            i
-            for i, port in enumerate(self.ports)
-            if port.direction in (way, "both") and operand in port.operands
-        )
+        return self._serving(operand, "read" if reads else "write")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,8 +359,8 @@ class Axis:
     """Units side by side, and the dimensions that they unroll."""
 
     name: str
-    size: int
-    dims: tuple[str, ...]
+    size: Extent
+    dims: Annotated[tuple[str, ...], DIMS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,6 +377,27 @@ class Chip:
     static_pj: Fraction
     fill_cycles: int
 
+    def problem(self) -> str | None:
+        """Return what of it cannot be, or None."""
+        axes = self.axis_names
+        names = [*(memory.name for memory in self.memories), *axes]
+        if len(set(names)) != len(names):
+            return ": two of its memories and axes have one name; names must differ."
+        for some in (self.units, self.table_units, *(each.per for each in self.memories)):
+            if some != tuple(name for name in axes if name in some):
+                return f" has {short(some)}; it must be of axes, in order: {', '.join(axes)}."
+        if not self.memories or self.memories[0].holds != OPERANDS:
+            return ": the outermost memory must hold weight, input and output."
+        first = self.memories[0]
+        if first.per or first.optional or (first.size_bits, first.words) != (None, None):
+            return ": the outermost memory must have no bound, copies or bypass."
+        for operand in OPERANDS:
+            chain = [memory for memory in self.memories if operand in memory.holds]
+            for outer, inner in pairwise(chain):
+                if not set(outer.per) <= set(inner.per):
+                    return f": copies of {inner.name!r} must lie along {outer.per}."
+        return None
+
     def memory(self, name: str) -> Memory:
         """Return a memory by its name."""
         return next(memory for memory in self.memories if memory.name == name)
@@ -337,9 +413,14 @@ class Level:
     """A memory, the operands it keeps, those of two tiles, and the loops right inside it."""
 
     memory: str
-    keeps: tuple[str, ...]
-    doubled: tuple[str, ...]
+    keeps: Operands
+    doubled: Operands
     loops: tuple[Loop, ...]
+
+    def problem(self) -> str | None:
+        """Return what of it cannot be, or None."""
+        gone = set(self.doubled) - set(self.keeps)
+        return f".doubled has {min(gone)}, which it does not keep." if gone else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -358,200 +439,28 @@ def layer_of(data: Any) -> Layer:
     ProofError
         It is something else.
     """
-    dims, windows, bits, code, partial, step = take(
-        data, "layer", "sizes windows bits code_bits partial_bits step_cycles"
-    )
+    names = list(_hints(Stored))
+    sizes, slides, *values = take(data, "layer", ["sizes", "windows", *names])
     known = [list(some[: len(some) - left]) for some in (PRODUCT, CONVOLUTION) for left in (0, 1)]
-    if not isinstance(dims, dict) or list(dims) not in known:
-        raise ProofError(
-            f"layer.sizes is {short(dims)}; it must have m, n, k and, of a batch, b; or, of a "
-            "convolution, m, n, c, p, q, r, s and, of groups, g."
-        )
-    sizes = tuple(extent(size, f"layer.sizes.{dim}") for dim, size in dims.items())
-    stored, codes = bits_of(bits, code, "layer")
-    return Layer(
-        dims=tuple(dims),
-        sizes=sizes,
-        windows=_windows(windows, tuple(dims)),
-        stored=stored,
-        code=codes,
-        partial=exact(partial, "layer.partial_bits", positive=True),
-        step_cycles=exact(step, "layer.step_cycles", positive=True),
-    )
-
-
-def bits_of(bits: Any, code: Any, where: str) -> tuple[dict[str, Fraction], dict[str, Fraction]]:
-    """Return an element's bits by operand, all of them and those of its code, of plain data.
-
-    Raises
-    ------
-    ProofError
-        They are something else, or a code has more bits than its element.
-    """
-    names = " ".join(OPERANDS)
-    stored, codes = (
-        {
-            operand: exact(value, f"{where}.{key}.{operand}", positive=True)
-            for operand, value in zip(OPERANDS, take(some, f"{where}.{key}", names), strict=True)
-        }
-        for key, some in (("bits", bits), ("code_bits", code))
-    )
-    for operand in OPERANDS:
-        if codes[operand] > stored[operand]:
-            raise ProofError(f"{where}.code_bits.{operand} is more than all of an element's bits.")
-    return stored, codes
-
-
-def _windows(data: Any, dims: tuple[str, ...]) -> tuple[Window, ...]:
-    """Return a convolution's windows: p with r, and q with s."""
+    if not isinstance(sizes, dict) or list(sizes) not in known:
+        raise refuse(
+            "layer.sizes", sizes, "of m, n, k and, of a batch, b; or, of a convolution, of m, n, "
+            "c, p, q, r, s and, of groups, g",
+        )  # fmt: skip
+    dims = tuple(sizes)
+    found: tuple[Slide, ...] = read(tuple[Slide, ...], slides, "layer.windows")
     pairs = [("p", "r"), ("q", "s")] if "p" in dims else []
-    rows = listed(data, "layer.windows")
-    if len(rows) != len(pairs):
-        raise ProofError(f"layer.windows has {len(rows)} entries; the layer has {len(pairs)}.")
-    found = []
-    for i, (row, (out, tap)) in enumerate(zip(rows, pairs, strict=True)):
-        at = f"layer.windows[{i}]"
-        size, stride, dilation, padding = take(row, at, "size stride dilation padding")
-        found.append(
-            Window(
-                out=dims.index(out),
-                tap=dims.index(tap),
-                size=extent(size, f"{at}.size"),
-                stride=extent(stride, f"{at}.stride"),
-                dilation=extent(dilation, f"{at}.dilation"),
-                padding=whole(padding, f"{at}.padding"),
-            )
-        )
-    return tuple(found)
-
-
-def chip_of(data: Any, where: str) -> Chip:
-    """Return the chip of plain data.
-
-    Raises
-    ------
-    ProofError
-        It is something else.
-    """
-    keys = "memories axes units unit_pj table_cycles table_units table_pj static_pj fill_cycles"
-    memories, axes, units, unit_pj, cycles, tables, table_pj, static_pj, fill = take(
-        data, where, keys
+    if len(found) != len(pairs):
+        raise ProofError(f"layer.windows has {len(found)} entries; the layer has {len(pairs)}.")
+    return Layer(
+        dims=dims,
+        sizes=tuple(read(Extent, size, f"layer.sizes.{dim}") for dim, size in sizes.items()),
+        windows=tuple(
+            Window(dims.index(out), dims.index(tap), *slide)
+            for (out, tap), slide in zip(pairs, found, strict=True)
+        ),
+        of=read(Stored, dict(zip(names, values, strict=True)), "layer"),
     )
-    lanes = []
-    for i, each in enumerate(listed(axes, f"{where}.axes")):
-        at = f"{where}.axes[{i}]"
-        name, size, dims = take(each, at, "name size dims")
-        lanes.append(
-            Axis(name=text(name, at), size=extent(size, f"{at}.size"), dims=texts(dims, at, DIMS))
-        )
-    names = tuple(axis.name for axis in lanes)
-    found = [
-        _memory(each, f"{where}.memories[{i}]", names)
-        for i, each in enumerate(listed(memories, f"{where}.memories"))
-    ]
-    every = [memory.name for memory in found] + list(names)
-    if len(set(every)) != len(every):
-        raise ProofError(f"{where}: two of its memories and axes have one name; names must differ.")
-    chip = Chip(
-        memories=tuple(found),
-        axes=tuple(lanes),
-        units=texts(units, f"{where}.units", names),
-        unit_pj=exact(unit_pj, f"{where}.unit_pj"),
-        table_cycles=whole(cycles, f"{where}.table_cycles"),
-        table_units=texts(tables, f"{where}.table_units", names),
-        table_pj=exact(table_pj, f"{where}.table_pj"),
-        static_pj=exact(static_pj, f"{where}.static_pj"),
-        fill_cycles=whole(fill, f"{where}.fill_cycles"),
-    )
-    _check_chains(chip, where)
-    return chip
-
-
-def _memory(data: Any, where: str, axes: tuple[str, ...]) -> Memory:
-    keys = "name holds size_bits words ports per double_buffered optional latency_cycles keep_halo"
-    name, holds, size, words, ports, per, double, optional, latency, halo, decode = take(
-        data, where, f"{keys} decode_pj"
-    )
-    found = []
-    for i, each in enumerate(listed(ports, f"{where}.ports")):
-        at = f"{where}.ports[{i}]"
-        way, width, read, write, operands, burst = take(
-            each, at, "direction width_bits read_pj write_pj operands burst_bits"
-        )
-        found.append(
-            Port(
-                direction=texts([way], at, DIRECTIONS)[0],
-                width=exact(width, f"{at}.width_bits", positive=True),
-                read_pj=exact(read, f"{at}.read_pj"),
-                write_pj=exact(write, f"{at}.write_pj"),
-                operands=texts(operands, at, OPERANDS),
-                burst_bits=None if burst is None else whole(burst, f"{at}.burst_bits", 1),
-            )
-        )
-    held = texts(holds, f"{where}.holds", OPERANDS)
-    for operand in held:
-        for way in DIRECTIONS[:2]:
-            serving = [p for p in found if p.direction in (way, "both") and operand in p.operands]
-            if len(serving) != 1:
-                raise ProofError(
-                    f"{where} has {len(serving)} ports that {way} {operand}s; not one."
-                )
-    return Memory(
-        name=text(name, f"{where}.name"),
-        holds=held,
-        size_bits=None if size is None else whole(size, f"{where}.size_bits", 1),
-        words=None if words is None else whole(words, f"{where}.words", 1),
-        ports=tuple(found),
-        per=texts(per, f"{where}.per", axes),
-        double_buffered=truth(double, f"{where}.double_buffered"),
-        optional=texts(optional, f"{where}.optional", held),
-        latency=whole(latency, f"{where}.latency_cycles"),
-        keep_halo=truth(halo, f"{where}.keep_halo"),
-        decode_pj=exact(decode, f"{where}.decode_pj"),
-    )
-
-
-def _check_chains(chip: Chip, where: str) -> None:
-    if not chip.memories or set(chip.memories[0].holds) != set(OPERANDS):
-        raise ProofError(f"{where}: the outermost memory must hold weight, input and output.")
-    first = chip.memories[0]
-    if first.per or first.optional or (first.size_bits, first.words) != (None, None):
-        raise ProofError(f"{where}: the outermost memory must have no bound, copies or bypass.")
-    for operand in OPERANDS:
-        chain = [memory for memory in chip.memories if operand in memory.holds]
-        for outer, inner in pairwise(chain):
-            if not set(outer.per) <= set(inner.per):
-                raise ProofError(f"{where}: copies of {inner.name!r} must lie along {outer.per}.")
-
-
-def nest_of(data: Any, where: str = "mapping") -> Nest:
-    """Return the mapping of plain data."""
-    levels, spatial = take(data, where, "levels spatial")
-    found = []
-    for i, each in enumerate(listed(levels, f"{where}.levels")):
-        at = f"{where}.levels[{i}]"
-        memory, keeps, loops, doubled = take(each, at, "memory keeps loops doubled")
-        held = texts(keeps, f"{at}.keeps", OPERANDS)
-        inside = [_sized(loop, f"{at}.loops", 2) for loop in listed(loops, f"{at}.loops")]
-        found.append(
-            Level(
-                memory=text(memory, f"{at}.memory"),
-                keeps=held,
-                doubled=texts(doubled, f"{at}.doubled", held),
-                loops=tuple((dim, tile) for dim, tile in inside),
-            )
-        )
-    unrolls = [_sized(each, f"{where}.spatial", 3) for each in listed(spatial, f"{where}.spatial")]
-    return Nest(
-        levels=tuple(found), spatial=tuple((axis, dim, size) for axis, dim, size in unrolls)
-    )
-
-
-def _sized(data: Any, where: str, many: int) -> list[Any]:
-    parts = listed(data, where)
-    if len(parts) != many:
-        raise ProofError(f"{where} has {short(data)}; it must have {many - 1} names and a size.")
-    return [*(text(part, where) for part in parts[:-1]), whole(parts[-1], where, 1)]
 
 
 def load(content: str) -> Any:

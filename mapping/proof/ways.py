@@ -63,7 +63,7 @@ class WayFloors:
         """Return the energy of an element's accesses, rounded to no whole one."""
         port = memory.ports[memory.port(operand, reads=reads)]
         bits = self.layer.bits(operand, partial=partial, code=False)
-        each = bits / port.width * (port.read_pj if reads else port.write_pj)
+        each = bits / port.width_bits * port.pj(reads=reads)
         return each + memory.decoding_pj(operand, reads=reads)
 
     def _busy_of(self, unrolls: tuple[tuple[str, int], ...], d: int, axes: tuple[str, ...]) -> int:

@@ -49,8 +49,8 @@ def records(
 ) -> tuple[record.Layer, record.Chip, record.Nest]:
     return (
         record.layer_of(layer_data(layer, bits)),
-        record.chip_of(chip_data(chip), "chip"),
-        record.nest_of(mapping.to_dict()),
+        record.read(record.Chip, chip_data(chip), "chip"),
+        record.read(record.Nest, mapping.to_dict(), "mapping"),
     )
 
 
@@ -276,7 +276,7 @@ def test_the_floor_of_traffic(seed: int) -> None:
     chip, bits = random_chip(rng, large=True), random_bits(rng)
     layer = Loops.product(*(rng.randint(2, 500) for _ in range(3)), rng.choice([1, 2]))
     own = record.layer_of(layer_data(layer, bits))
-    hardware = record.chip_of(chip_data(chip), "chip")
+    hardware = record.read(record.Chip, chip_data(chip), "chip")
     found, (plain, formula) = traffic_floor(own, hardware), traffic_floor_bits(layer, bits, chip)
     assert found.bits <= plain * 1.0001 + 1
     assert found.bits >= plain * 0.97
@@ -339,25 +339,32 @@ def test_no_figure_may_be_another(objective: str, conv: bool) -> None:
 
 
 def test_figures_are_those_of_layer_chip_and_mapping() -> None:
-    """Writer and checker share what derives figures, so some are derived here by hand."""
+    """Writer and checker share what derives figures, so they are derived here by hand."""
     found = made(3, "edp", large=True, budget=40)
     assert found is not None
     data = found[4]
-    sizes, chip = data["layer"]["sizes"], data["chips"][0]
-    figures = data["figures"]
+    layer, chip, figures = data["layer"], data["chips"][0], data["figures"]
+    sizes, own = layer["sizes"], figures["layer"]
     m, n, k = (sizes[dim] for dim in "mnk")
-    assert figures["layer"]["multiplications"] == m * n * k
-    many = {row[0]: row[1] for row in figures["layer"]["operands"]}
+    many = {row[0]: row[1] for row in own["operands"]}
     assert many == {"weight": n * k, "input": m * k, "output": m * n}
+    for operand, elements, stored, code in own["operands"]:
+        assert Fraction(stored) / elements == Fraction(layer["bits"][operand])
+        assert Fraction(code) / elements == Fraction(layer["code_bits"][operand])
+    assert Fraction(own["step_cycles"]) == m * n * k * Fraction(layer["step_cycles"])
     most = {axis["name"]: axis["size"] for axis in chip["axes"]}
-    for axis, dim, size, idle, steps in figures["mapping"]["unrolled"]:
-        assert (size + idle, size * steps >= sizes[dim]) == (most[axis], True)
-    room = {memory["name"]: memory["size_bits"] for memory in chip["memories"]}
-    taken = dict.fromkeys(room, 0)
-    for memory, _, elements, _, bits, left in figures["mapping"]["tiles"]:
-        assert elements >= 1
-        taken[memory] += bits
-        assert left == (None if room[memory] is None else room[memory] - taken[memory])
+    for axis, dim, idle, steps in figures["mapping"]["unrolled"]:
+        size = most[axis] - idle
+        assert size * steps >= sizes[dim] > size * (steps - 1)
+    for memory, row in zip(chip["memories"], figures["chips"][0]["memories"], strict=True):
+        copies = 1
+        for axis in memory["per"]:
+            copies *= most[axis]
+        assert row["tiles"] == copies * (2 if memory["double_buffered"] else 1)
+        totals = [memory["size_bits"], memory["words"], memory["latency_cycles"]]
+        assert row["bits_words_latency"] == [each and each * copies for each in totals]
+        for port, (width, *_) in zip(memory["ports"], row["ports"], strict=True):
+            assert Fraction(width) == Fraction(port["width_bits"]) * copies
 
 
 def run(*arguments: str) -> Result:

@@ -47,8 +47,8 @@ def innermost(layer: record.Layer, part: Unrolled, mapping: record.Nest, tier: i
 
 def assert_below(layer: Any, bits: Any, chip: Any, mapping: Mapping, rng: random.Random) -> None:
     own = record.layer_of(layer_data(layer, bits))
-    hardware = record.chip_of(chip_data(chip), "chip")
-    nest = record.nest_of(mapping.to_dict())
+    hardware = record.read(record.Chip, chip_data(chip), "chip")
+    nest = record.read(record.Nest, mapping.to_dict(), "mapping")
     kept = {op: {level.memory for level in nest.levels if op in level.keeps} for op in "wio"}
     kept = {
         op: {level.memory for level in nest.levels if op in level.keeps}

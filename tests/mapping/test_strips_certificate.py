@@ -25,7 +25,7 @@ from bitlathe.mapping.fused.strip_search import tilings as searched_tilings
 from bitlathe.mapping.fused.strips import ConvChain, problem
 from bitlathe.mapping.proof.fused.totals import FusedCost, cost_of
 from bitlathe.mapping.proof.record import ProofError
-from bitlathe.mapping.proof.strips.check import Strips, strips_of
+from bitlathe.mapping.proof.strips.check import Strips
 from bitlathe.mapping.proof.strips.record import Tiling
 from bitlathe.mapping.proof.verify import check
 from fused_cases import as_made, figures, found_once, made_up, random_lanes, with_other
@@ -40,7 +40,7 @@ def random_case(rng: random.Random, most: int = 14) -> Case:
 
 
 def strips(case: Case, objective: str = "edp") -> Strips:
-    return strips_of(*strips_data(*case).values(), objective)
+    return Strips.of_data(**strips_data(*case), objective=objective)
 
 
 def own(tiling: Any) -> Tiling:

@@ -10,15 +10,15 @@ from functools import cache
 from typing import Any, ClassVar
 
 from ..about import bits_line
-from ..check import Verdict
 from ..figures import Work
-from ..record import Layer, chip_of
+from ..record import Layer
 from . import room
 from .floors import traffic_floor
 from .jobs import Cut, Jobs
-from .near import Near, near_of
-from .parts import Blocks, ProductOf, check_blocks
-from .record import Asked, Chain, Lanes, Tiling, asked_of, chain_of, lanes_of, tiling_of
+from .near import Near
+from .parts import Blocks, ProductOf
+from .record import Asked, Chain, Lanes, Tiling
+from .room import Need
 from .totals import Total
 from .walk import walk
 
@@ -52,9 +52,11 @@ class Fusion(Blocks):
         "the chip can fuse it",
     }
 
+    CHAIN, ASKED, TILING = Chain, Asked, Tiling
+    chain: Chain
+
     def __init__(self, chain: Chain, near: Near, lanes: Lanes, objective: str) -> None:
-        super().__init__(near, lanes, objective)
-        self.chain = chain
+        super().__init__(chain, near, lanes, objective)
         self.cut = cache(lambda rows, columns: Cut(chain, rows, columns))
 
     def layer(self, asked: Asked) -> Layer:
@@ -94,13 +96,11 @@ class Fusion(Blocks):
 
     def line(self) -> str:
         """Return the chain in a line."""
-        chain, (first, second) = self.chain, self.chain.products
+        chain = self.chain
         names = "m", "middle", "out", "inner", "instances", "matrices"
         sizes = ", ".join(f"{name} {getattr(chain, name)}" for name in names)
         mask = "" if chain.mask is None else f", mask {tuple(chain.mask)}"
-        each = (
-            bits_line(of.stored, of.partial, of.step_cycles, of.unit_pj) for of in (first, second)
-        )
+        each = (bits_line(of, of.unit_pj) for of in chain.products)
         return f"chain: {sizes}{mask}; {'; then '.join(each)}"
 
     def text(self, asked: Asked) -> str:
@@ -108,31 +108,18 @@ class Fusion(Blocks):
         which = "the second product" if asked.second else "the first product"
         return f"{which} of a block of {asked.rows} x {asked.columns}"
 
-    def asked_of(self, data: Any, where: str) -> Asked:
-        """Return the product that plain data names."""
-        return asked_of(data, where)
+    def every(self) -> Iterable[Tiling]:
+        """Return every tiling of the space, whether it fits the chip or not."""
+        return room.tilings(self.chain)
 
-    def tiling_of(self, data: Any, where: str) -> Tiling:
-        """Return the tiling of plain data."""
-        return tiling_of(data, where)
+    def cannot(self, tiling: Tiling) -> str | None:
+        """Return what keeps a tiling from running, room aside, or None."""
+        return room.problem(self.chain, tiling, self.lanes)
 
-    def tilings(self) -> Iterable[Tiling]:
-        """Return every tiling of the space that fits the chip."""
-        return room.tilings(self.chain, self.near, self.lanes)
-
-    def named(self, tiling: Tiling) -> list[Any]:
-        """Return a tiling as the parts of a certificate name it."""
-        return list(tiling)
-
-    def problem(self, tiling: Tiling, unfinished: frozenset[Asked]) -> str | None:
-        """Return what keeps a tiling from running, or None."""
-        if tiling.rows > self.chain.m or tiling.columns > self.chain.middle:
-            return "its blocks have more rows or columns than the chain."
-        return room.problem(self.chain, tiling, self.near, self.lanes, _which(unfinished))
-
-    def taken(self, tiling: Tiling, unfinished: frozenset[Asked]) -> dict[str, list[int]]:
-        """Return the bits, and the elements, that a tiling takes of each near memory."""
-        return room.taken(room.needs(self.chain, tiling, _which(unfinished)), self.near)
+    def needs(self, tiling: Tiling, unfinished: frozenset[Asked]) -> Iterable[Need]:
+        """Return the tiles that lie in the near memories."""
+        which = frozenset(each.second for each in unfinished if each.finished)
+        return room.needs(self.chain, tiling, which)
 
     def jobs(self, tiling: Tiling, product: ProductOf) -> Jobs:
         """Return the jobs of a tiling whose products take what ``product`` says."""
@@ -148,38 +135,10 @@ class Fusion(Blocks):
                 (many, [(blocks, jobs.times(*kind)) for blocks, kind in runs])
                 for many, runs in jobs.cut.order(tiling)
             ]
-            return walk(order, tiling, self.near.outermost.latency, times), total, times
+            return walk(order, tiling, self.near.outermost.latency_cycles, times), total, times
         beside = max(total.array, total.unit) if tiling.ahead else total.array + total.unit
         return beside * times, total, times
 
     def lowest_traffic(self) -> tuple[int, str, Fraction]:
         """Return the bits that no schedule undercuts, the formula, and all operands once."""
         return traffic_floor(self.chain, self.near.whole)
-
-
-def _which(unfinished: frozenset[Asked]) -> frozenset[bool]:
-    """Return the products of which finished results are sums before, as `room.needs` has them."""
-    return frozenset(each.second for each in unfinished if each.finished)
-
-
-def fusion_of(chain: Any, lanes: Any, chip: Any, objective: str) -> Fusion:
-    """Return the chain on the chip of plain data.
-
-    Parameters
-    ----------
-    chain, lanes, chip : object
-        As the file says them.
-    objective : str
-    """
-    return Fusion(chain_of(chain), near_of(chip_of(chip, "chip")), lanes_of(lanes), objective)
-
-
-def check_fused(top: dict[str, Any]) -> Verdict:
-    """Check a certificate of fused attention, or of an MLP.
-
-    Raises
-    ------
-    ProofError
-        Something in it does not hold: it says what, in a sentence.
-    """
-    return check_blocks(top, Fusion, fusion_of)

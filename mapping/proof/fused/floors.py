@@ -57,15 +57,16 @@ class Floors:
             reads = operand != "output"
             i = one.port(operand, reads=reads)
             port = one.ports[i]
-            code, stored = layer.code[operand], layer.stored[operand]
+            code, stored = layer.of.code_bits[operand], layer.stored[operand]
             least = 0
             if reads and sum(operand in memory.holds for memory in chip.memories) == 1:
                 inner = _taken(layer, operand)
                 elements = max(elements, -(-inner // _sharing(chip.axes, layer, operand)))
                 least = steps if inner == macs else 0
-            accesses = max(ceil(elements * code / port.width), least)
-            pj = port.read_pj if reads else port.write_pj
-            memory_pj += (accesses + elements * (stored - code) / port.width) * pj
+            accesses = max(ceil(elements * code / port.width_bits), least)
+            memory_pj += (accesses + elements * (stored - code) / port.width_bits) * port.pj(
+                reads=reads
+            )
             key = self.near.ports[i]
             before = ports.get(key, (0, 0, 0))
             ports[key] = (before[0] + accesses * reads, before[1] + accesses * (not reads),
@@ -173,9 +174,9 @@ def once_bits(chain: Chain) -> Fraction:
     """Return the bits of inputs, weights and results, each once, all instances together."""
     first, second = chain.products
     rows, columns, _ = seen(chain)
-    weights = chain.matrices * chain.inner * first.stored["weight"]
-    each = rows * (chain.inner * first.stored["input"] + chain.out * second.stored["output"])
-    each += columns * (weights + chain.out * second.stored["weight"])
+    weights = chain.matrices * chain.inner * first.bits["weight"]
+    each = rows * (chain.inner * first.bits["input"] + chain.out * second.bits["output"])
+    each += columns * (weights + chain.out * second.bits["weight"])
     return each * chain.instances
 
 
@@ -195,7 +196,7 @@ def traffic_floor(chain: Chain, chip: Chip) -> tuple[int, str, Fraction]:
         op: max(
             bits
             for each in chain.products
-            for bits in (each.stored[op], each.partial)[: 1 + (op == "output")]
+            for bits in (each.bits[op], each.partial_bits)[: 1 + (op == "output")]
         )
         for op in OPERANDS
     }
@@ -207,12 +208,12 @@ def traffic_floor(chain: Chain, chip: Chip) -> tuple[int, str, Fraction]:
             room += copies * memory.size_bits
         else:
             return ceil(once), ONCE, once
-    row, column = chain.inner * first.stored["input"], chain.inner * first.stored["weight"]
+    row, column = chain.inner * first.bits["input"], chain.inner * first.bits["weight"]
     elements = seen(chain)[2] * chain.matrices * chain.instances
     best = 0
     for part in MOVED:
         moved = max(room, Fraction(1)) * part
         full = room + moved
-        most = full**2 / (4 * row * column) + full / first.partial
+        most = full**2 / (4 * row * column) + full / first.partial_bits
         best = max(best, int(moved * (elements / most - 1)))
     return (best, SEGMENTS, once) if best > once else (ceil(once), ONCE, once)

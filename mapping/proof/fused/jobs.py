@@ -174,7 +174,7 @@ class Jobs:
     ) -> None:
         self.chain, self.cut, self.tiling, self.near, self.lanes = chain, cut, tiling, near, lanes
         self.product = product
-        self.sums = chain.products[1].partial
+        self.sums = chain.products[1].partial_bits
         self.load, self.more, self.leave = cache(self._load), cache(self._more), cache(self._leave)
         self.works, self.times = cache(self._works), cache(self._times)
 
@@ -186,10 +186,10 @@ class Jobs:
         """Return the job that brings inputs and the first product's weights; 0: none of them."""
         job, first = Job(self.near), self.chain.products[0]
         if rows:
-            job.transfer("input", rows * self.chain.inner, first.stored["input"], leaves=False)
+            job.transfer("input", rows * self.chain.inner, first.bits["input"], leaves=False)
         for _ in range(self.chain.matrices if columns else 0):
             tile = columns * self.chain.inner
-            job.transfer("weight", tile, first.stored["weight"], leaves=False)
+            job.transfer("weight", tile, first.bits["weight"], leaves=False)
         return job
 
     def _more(self, rows: int, columns: int) -> Job:
@@ -199,13 +199,13 @@ class Jobs:
             job.transfer("output", rows * self.chain.out, self.sums, leaves=False)
         if columns:
             tile = columns * self.chain.out
-            job.transfer("weight", tile, second.stored["weight"], leaves=False)
+            job.transfer("weight", tile, second.bits["weight"], leaves=False)
         return job
 
     def _leave(self, rows: int, finished: bool) -> Job:
         """Return the job that stores the results of rows, or their sums."""
         job = Job(self.near)
-        bits = self.chain.products[1].stored["output"] if finished else self.sums
+        bits = self.chain.products[1].bits["output"] if finished else self.sums
         job.transfer("output", rows * self.chain.out, bits, leaves=True)
         return job
 
@@ -215,8 +215,8 @@ class Jobs:
         first, second = chain.products
         job, elements = Job(self.near), rows * columns
         for _ in range(chain.matrices):
-            job.near_port("output", elements, first.stored["output"], reads=True)
-        job.near_port("input", elements, second.stored["input"], reads=False)
+            job.near_port("output", elements, first.bits["output"], reads=True)
+        job.near_port("input", elements, second.bits["input"], reads=False)
         if chain.state and place in (LATER, LAST):
             job.near_port("output", chain.state * rows, self.sums, reads=True)
         if chain.state and place in (FIRST, LATER):
@@ -229,7 +229,7 @@ class Jobs:
         if place in (LATER, LAST):
             for _ in range(2):
                 adding.near_port("output", results, self.sums, reads=True)
-            bits = second.stored["output"] if place == LAST else self.sums
+            bits = second.bits["output"] if place == LAST else self.sums
             adding.near_port("output", results, bits, reads=False)
             added = _times(steps["carry"], results, rows)
             if place == LAST:

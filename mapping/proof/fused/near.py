@@ -61,7 +61,7 @@ def near_of(chip: Chip) -> Near:
     ports, keys, latency = [], list[PortKey](), 0
     for memory in dict.fromkeys(near.values()):
         own = tuple(operand for operand in OPERANDS if near[operand] is memory)
-        latency = max(latency, memory.latency)
+        latency = max(latency, memory.latency_cycles)
         for i, port in enumerate(memory.ports):
             served = tuple(operand for operand in port.operands if operand in own)
             if served:
@@ -80,7 +80,7 @@ def near_of(chip: Chip) -> Near:
         per=(),
         double_buffered=True,
         optional=(),
-        latency=latency,
+        latency_cycles=latency,
         keep_halo=False,
         decode_pj=near["weight"].decode_pj,
     )

@@ -7,42 +7,40 @@ them is the bound that a certificate claims. What is proven of products stands u
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import floor, inf
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from ..about import chips_lines
-from ..check import Checker, Verdict, same
+from ..check import Checker, Verdict, said_of, same
 from ..cost import DECODERS, Cost, cost
-from ..figures import Work, check_needed, chip_figures, layer_figures, mapping_figures
+from ..figures import Work, chip_figures, layer_figures, mapping_figures
 from ..legal import problem as problem_of_nest
 from ..record import (
     KINDS,
-    OBJECTIVES,
     Chip,
     Layer,
     Loop,
     Nest,
+    Positive,
     ProofError,
-    exact,
-    listed,
-    nest_of,
-    short,
+    read,
+    refuse,
     take,
-    whole,
 )
 from ..space import extents
 from .floors import Floors
-from .near import Near
+from .near import Near, near_of
 from .record import Lanes
+from .room import Need, overfull, taken
 from .totals import FusedCost, Made, Total, cost_of, value_of
 
-VERSION = 5
 KEYS = (
     "about objective chain lanes chip space schedule figures cost bound proofs parts dataflows "
     "others traffic"
 )
+SIDE_KEYS = "chain chip figures proofs parts"
 BOUNDS = {
     "sums": "all clocks of the array and of the vector unit, in turn or beside, or of a port",
     "walk": "the schedule walked with the floors of the blocks' products",
@@ -51,11 +49,29 @@ BOUNDS = {
 ProductOf = Callable[[Any], Made]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """A bound and the parts that prove it."""
+
+    bound: Positive
+    proof: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proven:
+    """What is proven of a product of blocks: in clocks, and, where it is asked for, in energy."""
+
+    asked: Any
+    cycles: Proof
+    energy: Proof | None
+
+
 class Blocks(ABC):
     """A chain on a chip, cut into blocks, and what is proven of the products of these.
 
     Parameters
     ----------
+    chain : object
     near : Near
     lanes : Lanes
     objective : str
@@ -65,15 +81,32 @@ class Blocks(ABC):
     """The key of its version in a file."""
     ABOUT: ClassVar[str]
     SPACE: ClassVar[dict[str, str]]
+    CHAIN: ClassVar[Any]
+    ASKED: ClassVar[Any]
+    TILING: ClassVar[Any]
+    """Records of a chain, of a product of its blocks, of how it is cut."""
 
-    def __init__(self, near: Near, lanes: Lanes, objective: str) -> None:
-        self.near, self.lanes, self.objective = near, lanes, objective
+    def __init__(self, chain: Any, near: Near, lanes: Lanes, objective: str) -> None:
+        self.chain, self.near, self.lanes, self.objective = chain, near, lanes, objective
         self.floors = Floors(near)
         self.least: dict[Any, Made] = {}
         self.proven: dict[Any, Made] = {}
-        self.used: set[Any] = set()
+        self.said: dict[Any, Proven] = {}
         self.parts = 0
         self.enough: Fraction | float = inf
+
+    @classmethod
+    def of_data(cls, chain: Any, lanes: Any, chip: Any, objective: str) -> Self:
+        """Return the chain on the chip of plain data.
+
+        Parameters
+        ----------
+        chain, lanes, chip : object
+            As the file says them.
+        objective : str
+        """
+        near = near_of(read(Chip, chip, "chip"))
+        return cls(read(cls.CHAIN, chain, "chain"), near, read(Lanes, lanes, "lanes"), objective)
 
     @abstractmethod
     def layer(self, asked: Any) -> Layer:
@@ -92,31 +125,32 @@ class Blocks(ABC):
         """Return a product in words."""
 
     @abstractmethod
-    def asked_of(self, data: Any, where: str) -> Any:
-        """Return the product that plain data names."""
+    def every(self) -> Iterable[Any]:
+        """Return every tiling of the space, whether it fits the chip or not."""
 
     @abstractmethod
-    def tiling_of(self, data: Any, where: str) -> Any:
-        """Return the tiling of plain data."""
+    def cannot(self, tiling: Any) -> str | None:
+        """Return what keeps a tiling from running, room aside, or None."""
 
     @abstractmethod
-    def tilings(self) -> Iterable[Any]:
-        """Return every tiling of the space that fits the chip."""
-
-    @abstractmethod
-    def named(self, tiling: Any) -> list[Any]:
-        """Return a tiling as the parts of a certificate name it."""
-
-    @abstractmethod
-    def problem(self, tiling: Any, unfinished: frozenset[Any]) -> str | None:
-        """Return what keeps a tiling from running, or None.
+    def needs(self, tiling: Any, unfinished: frozenset[Any]) -> Iterable[Need]:
+        """Return the tiles that lie in the near memories.
 
         ``unfinished``: products that leave sums in the near memory before these are finished.
         """
 
-    @abstractmethod
-    def taken(self, tiling: Any, unfinished: frozenset[Any]) -> dict[str, list[int]]:
-        """Return the bits, and the elements, that a tiling takes of each near memory."""
+    def tilings(self) -> Iterable[Any]:
+        """Return every tiling of the space that fits the chip."""
+        return (each for each in self.every() if self.problem(each, frozenset()) is None)
+
+    def problem(self, tiling: Any, unfinished: frozenset[Any]) -> str | None:
+        """Return what keeps a tiling from running, or None."""
+        return self.cannot(tiling) or overfull(self.needs(tiling, unfinished), self.near)
+
+    @staticmethod
+    def named(tiling: tuple[Any, ...]) -> list[Any]:
+        """Return a tiling as the parts of a certificate name it."""
+        return [list(each) if isinstance(each, tuple) else each for each in tiling]
 
     @abstractmethod
     def asks(self, tiling: Any, product: ProductOf, *, walked: bool) -> tuple[int, Total, int]:
@@ -135,37 +169,41 @@ class Blocks(ABC):
         """Return what follows from the steps of the vector unit, as plain data."""
 
     def figures(self) -> dict[str, Any]:
-        """Return what follows from chain and chip (`proof.figures`) as plain data.
-
-        Raises
-        ------
-        ProofError
-            The chip says what nothing depends on.
-        """
-        works, chip = self.works(), self.near.whole
-        check_needed(works, chip, "chip")
+        """Return what follows from chain and chip (`proof.figures`) as plain data."""
+        works = self.works()
         return {
             "layers": [layer_figures(work) for work in works],
-            "chip": chip_figures(works, chip),
+            "chip": chip_figures(works, self.near.whole),
             "unit": self.unit_figures(),
         }
-
-    def mapping_figures(self, nests: dict[Any, Nest]) -> list[dict[str, Any]]:
-        """Return what follows from the mappings of a schedule's products as plain data."""
-        return [mapping_figures(*self.of(asked), nest) for asked, nest in nests.items()]
 
     @abstractmethod
     def lowest_traffic(self) -> tuple[int, str, Fraction]:
         """Return the bits that no schedule undercuts, the formula, and all operands once."""
 
-    def traffic_data(self, found: FusedCost) -> dict[str, Any]:
-        """Return the traffic of a schedule and its floor as plain data."""
+    def derived(self, found: FusedCost, nests: dict[Any, Nest]) -> dict[str, Any]:
+        """Return what a certificate must say beside what it is about, its bound and its proof.
+
+        Parameters
+        ----------
+        found : FusedCost
+            What the schedule costs.
+        nests : dict
+            The mapping of each product of its blocks.
+        """
         bits, formula, once = self.lowest_traffic()
+        mappings = [mapping_figures(*self.of(asked), nest) for asked, nest in nests.items()]
         return {
-            "bits": str(sum(found.outer_bits.values(), Fraction(0))),
-            "floor_bits": bits,
-            "formula": formula,
-            "once_bits": str(once),
+            "about": self.ABOUT,
+            "space": self.SPACE,
+            "figures": self.figures() | {"mappings": mappings},
+            "cost": found.data(),
+            "traffic": {
+                "bits": str(sum(found.outer_bits.values(), Fraction(0))),
+                "floor_bits": bits,
+                "formula": formula,
+                "once_bits": str(once),
+            },
         }
 
     def scheduled(self, data: Any) -> tuple[FusedCost, dict[Any, Nest]]:
@@ -176,17 +214,15 @@ class Blocks(ABC):
         ProofError
             The chip cannot run it, or a product has no mapping, or one that it cannot run.
         """
-        tiled, rows = take(data, "schedule", "tiling products")
-        tiling, nests = self.tiling_of(tiled, "schedule.tiling"), dict[Any, Nest]()
-        for i, row in enumerate(listed(rows, "schedule.products")):
+        tiled, rows = take(data, "schedule", ["tiling", "products"])
+        tiling, nests = read(self.TILING, tiled, "schedule.tiling"), dict[Any, Nest]()
+        for i, row in enumerate(read(tuple[Any, ...], rows, "schedule.products")):
             where = f"schedule.products[{i}]"
-            asked, levels, spatial = take(row, where, "asked levels spatial")
-            nest = nest_of({"levels": levels, "spatial": spatial}, where)
-            nests[self.asked_of(asked, where)] = nest
-        if len(nests) != len(rows):
-            raise ProofError("schedule.products has a product twice; each must be there once.")
-        if list(nests) != sorted(nests):
-            raise ProofError("schedule.products is out of order; the least must be first.")
+            asked, levels, spatial = take(row, where, ["asked", "levels", "spatial"])
+            each = read(self.ASKED, asked, where)
+            nests[each] = read(Nest, {"levels": levels, "spatial": spatial}, where)
+        if len(nests) != len(rows) or list(nests) != sorted(nests):
+            raise ProofError("schedule.products must have each product once, the least first.")
         return self.cost(tiling, nests), nests
 
     def cost(self, tiling: Any, nests: dict[Any, Nest]) -> FusedCost:
@@ -226,7 +262,7 @@ class Blocks(ABC):
         if wrong:
             raise ProofError(f"the schedule, with sums that its products leave unfinished: {wrong}")
         found = cost_of(self.near, total, clocks, times)
-        return replace(found, taken=self.taken(tiling, unfinished))
+        return replace(found, taken=taken(self.needs(tiling, unfinished), self.near))
 
     def made(self, asked: Any, nest: Nest) -> Made:
         """Return what a product takes under a mapping.
@@ -257,46 +293,12 @@ class Blocks(ABC):
             self.least[asked] = self.floors.product(self.layer(asked), self.unit_pj(asked))
         return self.least[asked]
 
-    def read_proofs(self, data: Any) -> None:
-        """Check what is proven of blocks' products.
-
-        Raises
-        ------
-        ProofError
-            Something does not hold.
-        """
-        for i, row in enumerate(listed(data, "proofs")):
-            where = f"proofs[{i}]"
-            said, cycles, energy = take(row, where, "asked cycles energy")
-            asked = self.asked_of(said, where)
-            if asked in self.proven:
-                raise ProofError(f"{where} is of a product that is there before.")
-            least = self._proven(asked, "cycles", cycles, f"{where}.cycles")
-            pj = None
-            if self.objective != "cycles":
-                pj = self._proven(asked, "energy", energy, f"{where}.energy")
-            elif energy is not None:
-                raise ProofError(f"{where}.energy is there, and the objective is clocks alone.")
-            self.prove(asked, least, pj)
-        if list(self.proven) != sorted(self.proven):
-            raise ProofError("proofs is out of order; that of the least product must be first.")
-
     def prove(self, asked: Any, cycles: Fraction, pj: Fraction | None) -> None:
         """Note the proven bounds of a product: clocks, and energy without what runs with them."""
         made = self.floor(asked)
         both = max(pj or Fraction(0), made.array_pj + made.memory_pj)
         cycles_ = max(made.cycles, -floor(-cycles))
         self.proven[asked] = made._replace(cycles=cycles_, array_pj=both, memory_pj=Fraction(0))
-
-    def _proven(self, asked: Any, objective: str, data: Any, where: str) -> Fraction:
-        bound, proof = take(data, where, "bound proof")
-        least = exact(bound, f"{where}.bound", positive=True)
-        layer, chip = self.of(asked, static=objective == "cycles")
-        derived, parts = Checker(layer, objective, least).proof([chip], proof)
-        self.parts += parts
-        if derived != least:
-            raise ProofError(f"{where}.bound is {short(bound)}; its parts prove {derived}.")
-        return least
 
     def bound(self, tiling: Any, formula: str) -> Fraction:
         """Return what no schedule of a tiling undercuts.
@@ -319,41 +321,69 @@ class Blocks(ABC):
         return value_of(self.objective, cycles, pj + cycles * self.near.whole.static_pj)
 
     def _of_proofs(self, asked: Any) -> Made:
+        """Return what the file proves of a product, checked when a part first needs it."""
         if asked not in self.proven:
-            raise ProofError(f"proofs: {self.text(asked)} is missing, and a part needs it.")
-        self.used.add(asked)
+            row = self.said.pop(asked, None)
+            if row is None:
+                raise ProofError(f"proofs: {self.text(asked)} is missing, and a part needs it.")
+            cycles = self._checked(asked, "cycles", row.cycles)
+            if (row.energy is None) != (self.objective == "cycles"):
+                raise ProofError("proofs must have energy unless the objective is clocks alone.")
+            pj = None if row.energy is None else self._checked(asked, "energy", row.energy)
+            self.prove(asked, cycles, pj)
         return self.proven[asked]
 
-    def least_of(self, data: Any) -> list[Fraction]:
+    def _checked(self, asked: Any, objective: str, said: Proof) -> Fraction:
+        layer, chip = self.of(asked, static=objective == "cycles")
+        checker, where = Checker(layer, objective, said.bound), f"the proof of {self.text(asked)}"
+        try:
+            same(said.bound, checker.proof((chip,), said.proof), "bound")
+        except ProofError as err:
+            raise ProofError(f"{where}, {objective}: {err}") from None
+        self.parts += checker.parts
+        return said.bound
+
+    def bounds(self, proofs: Any, parts: Any) -> list[Fraction]:
         """Return the bounds of all parts of the space.
+
+        Parameters
+        ----------
+        proofs, parts : object
+            As the file says them.
 
         Raises
         ------
         ProofError
-            A part is missing, or has another bound than is said.
+            A part is missing, or has another bound than is said, or a proof does not hold.
         """
-        some = list(self.tilings())
-        rows = listed(data, "parts")
-        if len(rows) != len(some):
-            raise ProofError(f"parts has {len(rows)} entries; {len(some)} tilings fit the chip.")
-        found = []
-        for i, (tiling, row) in enumerate(zip(some, rows, strict=True)):
-            where = f"parts[{i}]"
-            named, formula, said = take(row, where, "tiling formula bound")
-            same(named, self.named(tiling), f"{where}.tiling")
-            if formula not in BOUNDS:
-                raise ProofError(f"{where}.formula is {short(formula)}; it is one of {[*BOUNDS]}.")
-            bound = self.bound(tiling, formula)
-            same(said, floor(bound), f"{where}.bound")
-            before = [*BOUNDS][: [*BOUNDS].index(formula)][-1:]
-            if before and self.bound(tiling, before[0]) >= self.enough:
-                raise ProofError(f"{where}.formula is {formula!r}, and {before[0]!r} is enough.")
-            found.append(bound)
+        rows: tuple[Proven, ...] = read(tuple[Proven, ...], proofs, "proofs")
+        self.said = {read(self.ASKED, row.asked, "proofs"): row for row in rows}
+        if list(self.said) != sorted(self.said) or len(self.said) != len(rows):
+            raise ProofError("proofs must be of each product once, the least first.")
+        some, said = list(self.tilings()), read(tuple[Any, ...], parts, "parts")
+        if len(said) != len(some):
+            raise ProofError(f"parts has {len(said)} entries; {len(some)} tilings fit the chip.")
         self.parts += len(some)
-        unused = set(self.proven) - self.used
-        if unused:
-            raise ProofError(f"proofs: no part needs that of {self.text(next(iter(unused)))}.")
-        return found
+        bounds = [
+            self._part(tiling, each, f"parts[{i}]")
+            for i, (tiling, each) in enumerate(zip(some, said, strict=True))
+        ]
+        if self.said:
+            raise ProofError(f"proofs: no part needs that of {self.text(next(iter(self.said)))}.")
+        return bounds
+
+    def _part(self, tiling: Any, data: Any, where: str) -> Fraction:
+        named, formula, said = take(data, where, ["tiling", "formula", "bound"])
+        same(named, self.named(tiling), f"{where}.tiling")
+        known = [*BOUNDS]
+        if formula not in known:
+            raise refuse(f"{where}.formula", formula, f"one of {', '.join(known)}")
+        bound = self.bound(tiling, formula)
+        same(said, floor(bound), f"{where}.bound")
+        before = known[: known.index(formula)][-1:]
+        if before and self.bound(tiling, before[0]) >= self.enough:
+            raise ProofError(f"{where}.formula is {formula!r}, and {before[0]!r} is enough.")
+        return bound
 
 
 def made_of(found: Cost, near: Near) -> Made:
@@ -391,7 +421,7 @@ def leaves_unfinished(layer: Layer, nest: Nest) -> bool:
     return added and keeps < 2
 
 
-def check_blocks(top: dict[str, Any], kind: type[Blocks], read: Callable[..., Blocks]) -> Verdict:
+def check_blocks(top: dict[str, Any], kind: type[Blocks]) -> Verdict:
     """Check a certificate of a chain.
 
     Parameters
@@ -399,66 +429,48 @@ def check_blocks(top: dict[str, Any], kind: type[Blocks], read: Callable[..., Bl
     top : dict
         What its JSON says.
     kind : type
-    read : callable
-        Gives the blocks of what the file says of chain, vector unit, chip and objective.
 
     Raises
     ------
     ProofError
         Something in it does not hold: it says what, in a sentence.
     """
-    keys = f"{kind.NAME} {KEYS}"
-    version, about, objective, chain, lanes, chip, space, schedule, figures, costs, bound, proofs, \
-        parts, dataflows, others, traffic = take(top, "the certificate", keys)  # fmt: skip
-    if version != VERSION or isinstance(version, bool):
-        raise ProofError(f"{kind.NAME} is {short(version)}; this checker knows version {VERSION}.")
-    if objective not in OBJECTIVES:
-        raise ProofError(f"objective is {short(objective)}; it must be one of {OBJECTIVES}.")
-    for name, said, known in (("about", about, kind.ABOUT), ("space", space, kind.SPACE)):
-        if said != known:
-            raise ProofError(f"{name} does not say what this checker checks: {short(said)}.")
-    of = read(chain, lanes, chip, objective)
-    found, nests = of.scheduled(schedule)
-    same(costs, found.data(), "cost")
-    lowest = of.traffic_data(found)
-    same(traffic, lowest, "traffic")
-    least = exact(bound, "bound")
-    if not least:
-        raise ProofError("bound is 0; it must be more than 0.")
-    of.read_proofs(proofs)
-    value = of.enough = found.of(objective)
-    derived, many = min([value, *of.least_of(parts)]), of.parts
-    if whole(dataflows, "dataflows", 1) != 1 + len(listed(others, "others")):
+    said = said_of(top, kind.NAME, f"{kind.NAME} {KEYS}")
+    objective, lanes = said["objective"], said["lanes"]
+    of = kind.of_data(said["chain"], lanes, said["chip"], objective)
+    found, nests = of.scheduled(said["schedule"])
+    derived = of.derived(found, nests)
+    for name, entry in derived.items():
+        same(said[name], entry, name)
+    value, least = found.of(objective), read(Positive, said["bound"], "bound")
+    others = read(tuple[Any, ...], said["others"], "others")
+    if said["dataflows"] != 1 + len(others) or isinstance(said["dataflows"], bool):
         raise ProofError(
-            f"others has {len(others)} entries; the chip has {dataflows} dataflows in which it can "
-            "fuse the chain, the schedule's and one for each entry."
+            f"others has {len(others)} entries; the chip has {said['dataflows']} dataflows in "
+            "which it can fuse the chain, the schedule's and one for each entry."
         )
-    chips = [of.near.whole]
+    sides, of.enough = [of], value
+    bounds = [value, *of.bounds(said["proofs"], said["parts"])]
     for i, other in enumerate(others):
-        own, its_chip, its_figures, its_proofs, its_parts = take(
-            other, f"others[{i}]", "chain chip figures proofs parts"
-        )
+        chain, chip, figures, proofs, parts = take(other, f"others[{i}]", SIDE_KEYS.split())
         try:
-            beside = read(own, lanes, its_chip, objective)
-            beside.enough = value
-            beside.read_proofs(its_proofs)
-            derived = min([derived, *beside.least_of(its_parts)])
-            same(its_figures, beside.figures(), "figures")
+            side = kind.of_data(chain, lanes, chip, objective)
+            side.enough = value
+            same(figures, side.figures(), "figures")
+            bounds += side.bounds(proofs, parts)
         except ProofError as err:
             raise ProofError(f"others[{i}]: {err}") from None
-        many += beside.parts
-        chips.append(beside.near.whole)
-    if derived != least:
-        raise ProofError(f"bound is {short(bound)}; the parts prove {derived}, which it must be.")
-    same(figures, of.figures() | {"mappings": of.mapping_figures(nests)}, "figures")
+        sides.append(side)
+    same(least, min(bounds), "bound")
+    lowest = derived["traffic"]
     return Verdict(
         objective=objective,
         value=value,
         bound=least,
-        parts=many,
-        dataflows=dataflows,
-        traffic_bits=sum(found.outer_bits.values(), Fraction(0)),
+        parts=sum(side.parts for side in sides),
+        dataflows=len(sides),
+        traffic_bits=Fraction(lowest["bits"]),
         floor_bits=lowest["floor_bits"],
         floor=lowest["formula"],
-        about=(of.line(), *chips_lines(chips)),
+        about=(of.line(), *chips_lines(side.near.whole for side in sides)),
     )

@@ -1,23 +1,14 @@
 """What a certificate of a fused chain says, read strictly: sizes, steps, vector unit, tiling."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple
 
-from ..record import (
-    Layer,
-    ProofError,
-    bits_of,
-    exact,
-    extent,
-    listed,
-    short,
-    take,
-    truth,
-    whole,
-)
+from ..record import Count, Extent, Layer, Stored
 
 Work = tuple[int, ...]
+"""Additions, multiplications, special functions."""
+Work6 = tuple[int, int, int, int, int, int]
 """Additions, multiplications, special functions of an element, and of a row."""
 STEPS = ("alone", "first", "later", "carry", "finish", "quantize")
 
@@ -26,27 +17,24 @@ class Asked(NamedTuple):
     """A product of a block: whether it is the second, its sizes, whether its sums are finished."""
 
     second: bool
-    rows: int
-    columns: int
+    rows: Count
+    columns: Count
     finished: bool
 
 
-class Stored(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Priced(Stored):
     """Bits of one product's operands, clocks of its steps, energy of a unit in a clock of these."""
 
-    stored: dict[str, Fraction]
-    code: dict[str, Fraction]
-    partial: Fraction
-    step_cycles: Fraction
     unit_pj: Fraction
 
 
 class Mask(NamedTuple):
     """A row of token t sees columns up to before + t, the last ``window`` of them; None: all."""
 
-    rows_per_token: int
+    rows_per_token: Extent
     before: int
-    window: int | None
+    window: Count | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,31 +46,36 @@ class Chain:
     blocks; ``group``: elements of a row that share a scale where it quantizes, 0: all of a block.
     """
 
-    m: int
-    middle: int
-    out: int
-    inner: int
-    instances: int
-    matrices: int
-    products: tuple[Stored, Stored]
-    steps: dict[str, Work]
+    m: Extent
+    middle: Extent
+    out: Extent
+    inner: Extent
+    instances: Extent
+    matrices: Extent
+    first: Priced
+    second: Priced
+    steps: Annotated[dict[str, Work6], STEPS]
     state: int
     group: int
     mask: Mask | None
 
+    @property
+    def products(self) -> tuple[Priced, Priced]:
+        """Both products."""
+        return self.first, self.second
+
     def layer(self, asked: Asked) -> Layer:
         """Return a product of a block; sums that others are added to are unfinished."""
-        of = self.products[asked.second]
-        own = {} if asked.finished else {"output": of.partial}
+        of: Stored = self.products[asked.second]
+        if not asked.finished:
+            own = {"output": of.partial_bits}
+            of = replace(of, bits={**of.bits, **own}, code_bits={**of.code_bits, **own})
         between = (self.out, asked.columns) if asked.second else (asked.columns, self.inner)
         return Layer(
             dims=("m", "n", "k"),
             sizes=(asked.rows, *between),
             windows=(),
-            stored={**of.stored, **own},
-            code={**of.code, **own},
-            partial=of.partial,
-            step_cycles=of.step_cycles,
+            of=of,
         )
 
     def pairs_seen(self) -> int:
@@ -111,8 +104,8 @@ class Chain:
 class Lanes(NamedTuple):
     """A vector unit: lanes, clocks of a special function, energies, whether it works beside."""
 
-    lanes: int
-    special_cycles: int
+    lanes: Count
+    special_cycles: Count
     add_pj: Fraction
     multiply_pj: Fraction
     special_pj: Fraction
@@ -138,148 +131,17 @@ class Tiling(NamedTuple):
     weights stay, whether sums are spilled.
     """
 
-    rows: int
-    columns: int
-    places: int
+    rows: Count
+    columns: Count
+    places: Annotated[int, 1, 2]
     ahead: bool
     held: int
     spilled: bool
 
-
-def chain_of(data: Any) -> Chain:
-    """Return the chain of plain data.
-
-    Raises
-    ------
-    ProofError
-        It is something else.
-    """
-    sizes = "m middle out inner instances matrices"
-    *counts, first, second, steps, state, group, mask = take(
-        data, "chain", f"{sizes} first second steps state group mask"
-    )
-    m, middle, out, inner, instances, matrices = (
-        extent(each, f"chain.{name}") for each, name in zip(counts, sizes.split(), strict=True)
-    )
-    works = {
-        name: work_of(each, f"chain.steps.{name}")
-        for name, each in zip(STEPS, take(steps, "chain.steps", " ".join(STEPS)), strict=True)
-    }
-    return Chain(
-        m=m,
-        middle=middle,
-        out=out,
-        inner=inner,
-        instances=instances,
-        matrices=matrices,
-        products=(stored_of(first, "chain.first"), stored_of(second, "chain.second")),
-        steps=works,
-        state=whole(state, "chain.state"),
-        group=whole(group, "chain.group"),
-        mask=None if mask is None else _mask(mask),
-    )
-
-
-def work_of(data: Any, where: str) -> Work:
-    """Return the operations on each element, and on each row, of plain data.
-
-    Raises
-    ------
-    ProofError
-        It is not six counts.
-    """
-    if len(listed(data, where)) != 6:
-        raise ProofError(f"{where} is {short(data)}; it must have six counts.")
-    return tuple(whole(each, where) for each in data)
-
-
-def _mask(data: Any) -> Mask:
-    rows, before, window = take(data, "chain.mask", "rows_per_token before window")
-    return Mask(
-        extent(rows, "chain.mask.rows_per_token"),
-        whole(before, "chain.mask.before"),
-        None if window is None else whole(window, "chain.mask.window", 1),
-    )
-
-
-def stored_of(data: Any, where: str) -> Stored:
-    """Return the bits of a product's operands, and what its steps take, of plain data.
-
-    Raises
-    ------
-    ProofError
-        It is something else.
-    """
-    bits, code, partial, step, unit = take(
-        data, where, "bits code_bits partial_bits step_cycles unit_pj"
-    )
-    return Stored(
-        *bits_of(bits, code, where),
-        exact(partial, f"{where}.partial_bits", positive=True),
-        exact(step, f"{where}.step_cycles", positive=True),
-        exact(unit, f"{where}.unit_pj"),
-    )
-
-
-def lanes_of(data: Any) -> Lanes:
-    """Return the vector unit of plain data.
-
-    Raises
-    ------
-    ProofError
-        It is something else.
-    """
-    names = "lanes special_cycles add_pj multiply_pj special_pj overlap"
-    lanes, special, add, multiply, other, overlap = take(data, "lanes", names)
-    return Lanes(
-        whole(lanes, "lanes.lanes", 1),
-        whole(special, "lanes.special_cycles", 1),
-        exact(add, "lanes.add_pj"),
-        exact(multiply, "lanes.multiply_pj"),
-        exact(other, "lanes.special_pj"),
-        truth(overlap, "lanes.overlap"),
-    )
-
-
-def tiling_of(data: Any, where: str = "schedule.tiling") -> Tiling:
-    """Return the tiling of plain data.
-
-    Raises
-    ------
-    ProofError
-        It is none.
-    """
-    rows, columns, places, ahead, held, spilled = take(data, where, " ".join(Tiling._fields))
-    found = Tiling(
-        whole(rows, f"{where}.rows", 1),
-        whole(columns, f"{where}.columns", 1),
-        whole(places, f"{where}.places", 1),
-        truth(ahead, f"{where}.ahead"),
-        whole(held, f"{where}.held"),
-        truth(spilled, f"{where}.spilled"),
-    )
-    if found.places > 2 or found.held > found.places or (found.spilled and found.held):
-        raise ProofError(
-            f"{where}: there are 1 or 2 places, as many instances held at most, and none where "
-            "sums are spilled."
+    def problem(self) -> str | None:
+        """Return what of it cannot be, or None."""
+        if self.held > self.places:
+            return f" holds {self.held} instances in {self.places} places; one a place at most."
+        return (
+            " holds weights and spills sums; it can do one." if self.held * self.spilled else None
         )
-    return found
-
-
-def asked_of(data: Any, where: str) -> Asked:
-    """Return the product of a block of plain data.
-
-    Raises
-    ------
-    ProofError
-        It is none.
-    """
-    if len(listed(data, where)) != 4:
-        raise ProofError(f"{where} is {short(data)}; it must have four entries.")
-    second, rows, columns, finished = data
-    return Asked(
-        truth(second, where),
-        whole(rows, where, 1),
-        whole(columns, where, 1),
-        truth(finished, where),
-    )

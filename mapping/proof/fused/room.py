@@ -34,8 +34,8 @@ def sizes(size: int) -> list[int]:
     return sorted({-(-size // blocks) for blocks in counts}, reverse=True)
 
 
-def tilings(chain: Chain, near: Near, lanes: Lanes) -> Iterator[Tiling]:
-    """Yield every tiling of the space that fits the chip."""
+def tilings(chain: Chain) -> Iterator[Tiling]:
+    """Yield every tiling of the space, whether it fits the chip or not."""
     tokens = -(-chain.m // chain.token)
     for many, columns in product(sizes(tokens), sizes(chain.middle)):
         rows = min(many * chain.token, chain.m)
@@ -45,9 +45,8 @@ def tilings(chain: Chain, near: Near, lanes: Lanes) -> Iterator[Tiling]:
             stays = [(held, False) for held in range(most + 1)]
             stays += [(0, True)] if several and chain.spills and columns < chain.middle else []
             for held, spilled in stays:
-                each = Tiling(rows, columns, places, ahead, held, spilled)
-                if (held < 2 or chain.instances > 1) and problem(chain, each, near, lanes) is None:
-                    yield each
+                if held < 2 or chain.instances > 1:
+                    yield Tiling(rows, columns, places, ahead, held, spilled)
 
 
 def needs(chain: Chain, tiling: Tiling, unfinished: frozenset[bool]) -> Iterator[Need]:
@@ -64,17 +63,17 @@ def needs(chain: Chain, tiling: Tiling, unfinished: frozenset[bool]) -> Iterator
     first, second = chain.products
     places, beside = tiling.places, 1 + tiling.ahead
     stay, sets = (chain.middle, tiling.held) if tiling.held else (columns, places)
-    sums, whole = second.partial, columns == chain.middle
-    middle, results = first.stored["output"], second.stored["output"]
+    sums, whole = second.partial_bits, columns == chain.middle
+    middle, results = first.bits["output"], second.bits["output"]
     if False in unfinished:
-        middle = max(middle, first.partial)
+        middle = max(middle, first.partial_bits)
     if tiling.spilled or (True in unfinished and whole):
         results = max(results, sums)
-    yield "input", rows * chain.inner, first.stored["input"], places
-    yield "weight", chain.matrices * stay * chain.inner, first.stored["weight"], sets
-    yield "weight", stay * chain.out, second.stored["weight"], sets
+    yield "input", rows * chain.inner, first.bits["input"], places
+    yield "weight", chain.matrices * stay * chain.inner, first.bits["weight"], sets
+    yield "weight", stay * chain.out, second.bits["weight"], sets
     yield "output", chain.matrices * rows * columns, middle, beside
-    yield "input", rows * columns, second.stored["input"], beside
+    yield "input", rows * columns, second.bits["input"], beside
     yield "output", rows * chain.out, results, places
     if tiling.spilled or not whole:
         yield "output", rows * chain.out, sums, beside
@@ -84,31 +83,17 @@ def needs(chain: Chain, tiling: Tiling, unfinished: frozenset[bool]) -> Iterator
             yield "output", rows * chain.state, sums, beside
 
 
-def problem(
-    chain: Chain,
-    tiling: Tiling,
-    near: Near,
-    lanes: Lanes,
-    unfinished: frozenset[bool] = frozenset(),
-) -> str | None:
-    """Return what keeps a tiling from running on a chip, in a sentence, or None.
-
-    Parameters
-    ----------
-    chain : Chain
-    tiling : Tiling
-    near : Near
-    lanes : Lanes
-    unfinished : frozenset of bool
-        As of `needs`.
-    """
+def problem(chain: Chain, tiling: Tiling, lanes: Lanes) -> str | None:
+    """Return what keeps a tiling from running on a chip, room aside, in a sentence, or None."""
+    if tiling.rows > chain.m or tiling.columns > chain.middle:
+        return "its blocks have more rows or columns than the chain."
     if tiling.rows % chain.token and tiling.rows < chain.m:
         return f"blocks of {tiling.rows} rows cut tokens of {chain.token} rows."
     if tiling.ahead and not lanes.overlap:
         return "the array is ahead of a vector unit that does not work beside it."
     if tiling.spilled and (not chain.spills or tiling.columns >= chain.middle):
         return "its sums are spilled, which have no other block to wait for, or rows with a state."
-    return overfull(needs(chain, tiling, unfinished), near)
+    return None
 
 
 def overfull(some: Iterable[Need], near: Near) -> str | None:

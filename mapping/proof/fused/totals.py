@@ -140,7 +140,7 @@ class Total:
         outer, inner = Fraction(0), self.product_pj[1]
         for ((name, i), reads), accesses in self.priced.items():
             port = near.whole.memory(name).ports[i]
-            pj = accesses * (port.read_pj if reads else port.write_pj)
+            pj = accesses * port.pj(reads=reads)
             outer, inner = (
                 (outer + pj, inner) if name == near.outermost.name else (outer, inner + pj)
             )

@@ -12,17 +12,16 @@ from math import ceil
 from typing import Any, ClassVar
 
 from ..about import bits_line
-from ..check import Verdict
 from ..figures import Work
 from ..fused.floors import ONCE
-from ..fused.near import Near, near_of
-from ..fused.parts import Blocks, ProductOf, check_blocks
-from ..fused.record import Lanes, lanes_of
-from ..fused.room import Need, overfull, taken
+from ..fused.near import Near
+from ..fused.parts import Blocks, ProductOf
+from ..fused.record import Lanes
+from ..fused.room import Need
 from ..fused.totals import Total
-from ..record import Layer, chip_of
+from ..record import Layer
 from . import cut
-from .record import Asked, Chain, Tiling, asked_of, chain_of, tiling_of
+from .record import Asked, Chain, Tiling
 from .walk import Jobs
 
 
@@ -54,9 +53,11 @@ class Strips(Blocks):
         "the chip can fuse it",
     }
 
+    CHAIN, ASKED, TILING = Chain, Asked, Tiling
+    chain: Chain
+
     def __init__(self, chain: Chain, near: Near, lanes: Lanes, objective: str) -> None:
-        super().__init__(near, lanes, objective)
-        self.chain = chain
+        super().__init__(chain, near, lanes, objective)
         self.strips = cache(lambda tiling: cut.strips(chain, tiling))
 
     def layer(self, asked: Asked) -> Layer:
@@ -100,9 +101,8 @@ class Strips(Blocks):
         each = (
             f"{of.channels} x {of.size[0]} x {of.size[1]} to {of.outputs} x {of.made[0]} x "
             f"{of.made[1]}, {of.groups} groups, kernel {of.kernel[0]} x {of.kernel[1]}; "
-            + bits_line(one.stored, one.partial, one.step_cycles, one.unit_pj)
+            + bits_line(of.stored, of.stored.unit_pj)
             for of in self.chain.layers
-            for one in [of.stored]
         )
         return (
             f"chain: images {self.chain.images}, added {self.chain.added}; {'; then '.join(each)}"
@@ -113,35 +113,18 @@ class Strips(Blocks):
         border = f", {asked.above} and {asked.below} of the border" if any(asked[2:]) else ""
         return f"convolution {asked.layer + 1} of a strip of {asked.rows} rows{border}"
 
-    def asked_of(self, data: Any, where: str) -> Asked:
-        """Return the product that plain data names."""
-        return asked_of(data, where, self.chain.layers)
+    def every(self) -> Iterable[Tiling]:
+        """Return every tiling of the space, whether it fits the chip or not."""
+        return cut.tilings(self.chain)
 
-    def tiling_of(self, data: Any, where: str) -> Tiling:
-        """Return the tiling of plain data."""
-        return tiling_of(data, where, len(self.chain.layers))
-
-    def tilings(self) -> Iterable[Tiling]:
-        """Return every tiling of the space that fits the chip."""
-        return (each for each in cut.tilings(self.chain) if not self.problem(each, frozenset()))
-
-    def named(self, tiling: Tiling) -> list[Any]:
-        """Return a tiling as the parts of a certificate name it."""
-        return [tiling.rows, list(tiling.kept), tiling.places, tiling.held]
+    def cannot(self, tiling: Tiling) -> str | None:
+        """Return what keeps strips from running, room aside, or None."""
+        return cut.problem(self.chain, tiling, self.near)
 
     def needs(self, tiling: Tiling, unfinished: frozenset[Asked]) -> Iterable[Need]:
         """Return the tiles that lie in the near memories."""
         layers = frozenset(each.layer for each in unfinished)
         return cut.needs(self.chain, tiling, self.strips(tiling), layers)
-
-    def problem(self, tiling: Tiling, unfinished: frozenset[Asked]) -> str | None:
-        """Return what keeps a tiling from running, or None."""
-        wrong = cut.problem(self.chain, tiling, self.near)
-        return wrong or overfull(self.needs(tiling, unfinished), self.near)
-
-    def taken(self, tiling: Tiling, unfinished: frozenset[Asked]) -> dict[str, list[int]]:
-        """Return the bits, and the elements, that a tiling takes of each near memory."""
-        return taken(self.needs(tiling, unfinished), self.near)
 
     def asks(self, tiling: Tiling, product: ProductOf, *, walked: bool) -> tuple[int, Total, int]:
         """Return the clocks of a tiling's jobs, and what all images ask."""
@@ -152,26 +135,3 @@ class Strips(Blocks):
         """Return the bits that no schedule undercuts, the formula, and all operands once."""
         once = cut.once_bits(self.chain)
         return ceil(once), ONCE, once
-
-
-def strips_of(chain: Any, lanes: Any, chip: Any, objective: str) -> Strips:
-    """Return the chain on the chip of plain data.
-
-    Parameters
-    ----------
-    chain, lanes, chip : object
-        As the file says them.
-    objective : str
-    """
-    return Strips(chain_of(chain), near_of(chip_of(chip, "chip")), lanes_of(lanes), objective)
-
-
-def check_strips(top: dict[str, Any]) -> Verdict:
-    """Check a certificate of convolutions in strips.
-
-    Raises
-    ------
-    ProofError
-        Something in it does not hold: it says what, in a sentence.
-    """
-    return check_blocks(top, Strips, strips_of)

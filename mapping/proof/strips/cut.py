@@ -79,19 +79,19 @@ def needs(
         pairs = [*pairwise(some)]
         pairs += [(some[-1], some[0])] if chain.images > 1 else []
         rows, own = max([rows, *(a.found[0] + b.comes for a, b in pairs)]), 1
-    yield "input", rows * first.row_inputs, first.stored.stored["input"], own
+    yield "input", rows * first.row_inputs, first.stored.bits["input"], own
     for i in range(many - 1):
         maker, reader = chain.layers[i].stored, chain.layers[i + 1]
-        bits = max(maker.stored["output"], reader.stored.stored["input"])
-        bits = max(bits, maker.partial) if i in unfinished else bits
+        bits = max(maker.bits["output"], reader.stored.bits["input"])
+        bits = max(bits, maker.partial_bits) if i in unfinished else bits
         yield "output", max(each.found[i + 1] for each in some) * reader.row_inputs, bits, 1
     results = min(tiling.rows, chain.rows) * last.row_results
-    bits = last.stored.stored["output"]
-    widest = max(bits, last.stored.partial) if many - 1 in unfinished else bits
+    bits = last.stored.bits["output"]
+    widest = max(bits, last.stored.partial_bits) if many - 1 in unfinished else bits
     yield "output", results, widest, places
     if chain.added:
         yield "input", chain.added * results, bits, places
-    weights = [(each.weights, each.stored.stored["weight"]) for each in chain.layers]
+    weights = [(each.weights, each.stored.bits["weight"]) for each in chain.layers]
     if not tiling.held:
         weights = [max(weights, key=lambda each: each[0] * each[1])]
     for elements, each in weights:
@@ -103,6 +103,10 @@ def problem(chain: Chain, tiling: Tiling, near: Near) -> str | None:
     shared = near.memories["input"]
     if shared is not near.memories["output"]:
         return "what one convolution leaves the next must find in one memory, and there are two."
+    if len(tiling.kept) != len(chain.layers):
+        return (
+            f"it says of {len(tiling.kept)} layers whether halos stay; not of {len(chain.layers)}."
+        )
     if tiling.places == 2 and not shared.double_buffered:
         return f"memory {shared.name!r} holds one tile of inputs, not two."
     if tiling.rows > chain.rows:
@@ -137,7 +141,7 @@ def once_bits(chain: Chain) -> Fraction:
     results = last.made[0] * last.row_results
     same = first.size[0] * first.row_inputs == results
     added = max(chain.added - same, 0)
-    each = pixels(chain) * first.stored.stored["input"]
-    each += (1 + added) * results * last.stored.stored["output"]
-    weights = (layer.weights * layer.stored.stored["weight"] for layer in chain.layers)
+    each = pixels(chain) * first.stored.bits["input"]
+    each += (1 + added) * results * last.stored.bits["output"]
+    weights = (layer.weights * layer.stored.bits["weight"] for layer in chain.layers)
     return each * chain.images + sum(weights, Fraction(0))

@@ -67,7 +67,7 @@ class Jobs:
         jobs = list[Job]()
         for layer in chain.layers:
             jobs.append(Job(near))
-            jobs[-1].transfer("weight", layer.weights, layer.stored.stored["weight"], leaves=False)
+            jobs[-1].transfer("weight", layer.weights, layer.stored.bits["weight"], leaves=False)
             self.filters.append(jobs[-1].cycles)
             if tiling.held:
                 self.total.move(jobs[-1], 1)
@@ -81,11 +81,11 @@ class Jobs:
         """Return the clocks of a strip's jobs, and count them as often as there are such strips."""
         chain, held = self.chain, self.tiling.held
         first, last = chain.layers[0], chain.layers[-1]
-        bits, results = last.stored.stored["output"], strip.made[-1] * last.row_results
+        bits, results = last.stored.bits["output"], strip.made[-1] * last.row_results
         load, leaves, made = Job(self.near), Job(self.near), list[int]()
         if strip.comes:
             inputs = strip.comes * first.row_inputs
-            load.transfer("input", inputs, first.stored.stored["input"], leaves=False)
+            load.transfer("input", inputs, first.stored.bits["input"], leaves=False)
         for _ in range(chain.added):
             load.transfer("input", results, bits, leaves=False)
         leaves.transfer("output", results, bits, leaves=True)
@@ -118,7 +118,7 @@ class Jobs:
         layer, job = self.chain.layers[i], Job(self.near)
         results = rows * layer.row_results
         for _ in range(self.chain.added if layer is self.chain.layers[-1] else 0):
-            job.near_port("input", results, layer.stored.stored["output"], reads=True)
+            job.near_port("input", results, layer.stored.bits["output"], reads=True)
         groups = ceil(results * layer.quantized)
         of_results, of_groups = layer.work[:3], layer.work[3:]
         work = tuple(
@@ -159,7 +159,7 @@ class _Schedule:
 
     def __init__(self, jobs: Jobs) -> None:
         self.jobs, self.places = jobs, jobs.tiling.places
-        self.latency = jobs.near.outermost.latency
+        self.latency = jobs.near.outermost.latency_cycles
         self.many, self.layers = len(jobs.strips), len(jobs.chain.layers)
         self.free = {"port": 0, "array": 0}
         self.ended: dict[Key, int] = {}
