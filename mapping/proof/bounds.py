@@ -13,10 +13,9 @@ blocks in a row do not end and begin with the same tile. All of it is monotone i
 the largest tile of a part counts for blocks, the smallest for what is loaded first.
 
 Clocks. A port is busy for what is moved, in bits over its width; the clocks of a mapping are at
-least those, and at least those of the steps, or of what the port has windows for, with first load,
-last store and fill beside. Of results the last write, the one before and one read-back may have no
-window. Energy. Every access of a port, rounded down to a fraction of one, the units' work, and the
-least clocks' static energy.
+least those, and at least those of the steps with first load, last store and fill beside. Energy.
+Every access of a port, rounded down to a fraction of one, the units' work, and the least clocks'
+static energy.
 """
 
 import math
@@ -30,7 +29,7 @@ from typing import NamedTuple
 
 from .cost import ends_of, first_load, passed
 from .count import Counted, units
-from .pixels import blocks, by_copy, first_pixel, members, passing, touched
+from .pixels import blocks, by_copy, first_pixel, members, passing
 from .record import OPERANDS, OTHER, Chip, Layer, Level, Memory, Nest, Window
 from .space import Chain, Storage, Way, chains, kept_by, steps_of, tiers
 
@@ -93,9 +92,8 @@ class Rate:
     stage : int
         Place among the operand's transfers, outermost first.
     own : Indexed
-    clocks : tuple of (int, int, int, int)
-        By port: clocks of an element that passes for the first, or only, time, and each other; of
-        what may have no window.
+    clocks : tuple of (int, int, int)
+        By port: clocks of an element that passes for the first, or only, time, and each other.
     pj : tuple of (int, int)
         Energy of an element that passes for the first time, and each other.
     ends : tuple of (int, tuple of str, Fraction)
@@ -108,7 +106,7 @@ class Rate:
     tier: int
     stage: int
     own: Indexed
-    clocks: tuple[tuple[int, int, int, int], ...]
+    clocks: tuple[tuple[int, int, int], ...]
     pj: tuple[int, int]
     ends: tuple[tuple[int, tuple[str, ...], Fraction], ...]
 
@@ -206,9 +204,8 @@ def _facts(chain: Chain) -> tuple[int, ...]:
 class Room(NamedTuple):
     """A memory of a tier: its size in bits or words, and what it holds, by operand.
 
-    ``own``: the operands; ``elements``, ``wider``: the size of an element and what an
-    unfinished sum takes beyond, over ``scale``; ``copies``: units that a step's tile reaches, by
-    dimension; ``sums``: what the next memory moves of sums, where there is one.
+    ``own``: the operands; ``elements``: the size of an element, over ``scale``; ``copies``: units
+    that a step's tile reaches, by dimension.
     """
 
     tier: int
@@ -217,9 +214,7 @@ class Room(NamedTuple):
     scale: int
     own: tuple[Indexed, ...]
     elements: tuple[int, ...]
-    wider: tuple[int, ...]
     copies: tuple[int, ...]
-    sums: Rate | None
 
 
 class Unrolled:
@@ -292,36 +287,30 @@ class Unrolled:
         scale = self.scales[0]
         self.compute = math.ceil(counted.all_steps * self.layer.step_cycles)
         self.busy = [alone.busy[key] * scale for key in self.ports]
-        self.timed = [0] * len(self.ports)
-        for move, at in zip(moves, ends, strict=True):
-            for visit, _, count in move.timed:
-                for end in at[visit]:
-                    self.timed[self.ports[end.key]] += end.clocks * count * scale
         self.fixed_pj = int(own_pj * self.scales[1])
 
     def _rate(
         self, operand: str, stage: int
-    ) -> tuple[dict[int, tuple[Fraction, ...]], tuple[Fraction, Fraction]]:
+    ) -> tuple[dict[int, tuple[Fraction, Fraction]], tuple[Fraction, Fraction]]:
         """Return, by port, clocks of an element the first time, again, and spared; energies."""
         parent, child = self.storage[operand][stage : stage + 2]
         if operand != "output":
             clocks, pj = self._ends(operand, parent, child, "fetch", partial=False)
-            return {port: (rate, rate, rate) for port, rate in clocks.items()}, (pj, pj)
+            return {port: (rate, rate) for port, rate in clocks.items()}, (pj, pj)
         write, write_pj = self._ends(operand, parent, child, "write", partial=False)
         unfinished, unfinished_pj = self._ends(operand, parent, child, "write", partial=True)
         back, back_pj = self._ends(operand, parent, child, "readback", partial=True)
-        found: dict[int, tuple[Fraction, ...]] = {}
+        found: dict[int, tuple[Fraction, Fraction]] = {}
         for port in {**write, **back}:
-            once, again = write.get(port, ZERO), unfinished.get(port, ZERO)
-            returned = back.get(port, ZERO)
-            found[port] = once, again + returned, 2 * max(once, again) + returned
+            again = unfinished.get(port, ZERO) + back.get(port, ZERO)
+            found[port] = write.get(port, ZERO), again
         return found, (write_pj, unfinished_pj + back_pj)
 
     def _scaled(
         self,
         operand: str,
         stage: int,
-        clocks: dict[int, tuple[Fraction, ...]],
+        clocks: dict[int, tuple[Fraction, Fraction]],
         pj: tuple[Fraction, Fraction],
     ) -> Rate:
         parent, child = self.storage[operand][stage : stage + 2]
@@ -340,7 +329,7 @@ class Unrolled:
             tier=next(i for i, some in enumerate(self.groups) if child in some),
             stage=stage,
             own=Indexed.of(self.layer, operand),
-            clocks=tuple((port, once, again, gone) for port, once, again, gone in rows),
+            clocks=tuple((port, once, again) for port, once, again in rows),
             pj=(int(pj[0] * scale_pj), int(pj[1] * scale_pj)),
             ends=tuple(ends),
         )
@@ -408,34 +397,15 @@ class Unrolled:
             found *= _passing(window, tier, *(sides[d].chains for d in window[:2]))
         return found
 
-    def _largest(self, rate: Rate, sides: tuple[Side, ...]) -> int:
-        """Return the elements of a tile at most."""
-        found = prod([sides[d].high[rate.tier] for d in rate.own.plain])
-        for window in rate.own.windows:
-            extents = (sides[d].high[rate.tier] for d in window[:2])
-            found *= touched(window, None, *extents)
-        return found
-
-    def _spare(self, sides: tuple[Side, ...]) -> list[Rate] | None:
-        """Return what may not come back for lack of room; None if the least tiles have none.
-
-        A memory of sums that arrive more than once, because what the next memory sends up comes
-        again, holds them at the width of unfinished ones.
-        """
-        found = []
+    def _fit(self, sides: tuple[Side, ...]) -> bool:
+        """Return whether the least tiles have room, those of unfinished sums as if finished."""
         for room in self.rooms:
             tiles = [side.low[room.tier] for side in sides]
-            left, wider = room.size, 0
-            for own, each, unfinished in zip(room.own, room.elements, room.wider, strict=True):
-                share = self.share(own, room.per, tiles)
-                taken = -(-share * each // room.scale)
-                left -= taken
-                wider += -(-share * (each + unfinished) // room.scale) - taken
-            if left < 0:
-                return None
-            if wider > left and room.sums:
-                found.append(room.sums)
-        return found
+            shares = [self.share(own, room.per, tiles) for own in room.own]
+            both = zip(shares, room.elements, strict=True)
+            if sum(-(-share * each // room.scale) for share, each in both) > room.size:
+                return False
+        return True
 
     def narrowed(self, sides: tuple[Side, ...]) -> tuple[Side, ...]:
         """Return sides without the tiles that have no room beside the least of all others."""
@@ -459,16 +429,12 @@ class Unrolled:
         if size is None or not held:
             return None
         each = [Fraction(1) if words else self.layer.stored[operand] for operand in held]
-        more = [Fraction(0)] * len(held)
-        sums = [rate for rate in self.rates if rate.operand == "output" and rate.parent is memory]
-        if "output" in held and not words:
-            width = self.layer.partial
-            more[held.index("output")] = max(Fraction(0), width - self.layer.stored["output"])
-            summed = self.layer.of_kind(OTHER["output"])
-            if not sums and any(self.layer.sizes[d] > self.steps[d] for d in summed):
-                # the array's come again
-                each[held.index("output")], more = width, [Fraction(0)] * len(held)
-        scale = math.lcm(*(bits.denominator for bits in (*each, *more)))
+        inside = any(rate.operand == "output" and rate.parent is memory for rate in self.rates)
+        summed = self.layer.of_kind(OTHER["output"])
+        again = any(self.layer.sizes[d] > self.steps[d] for d in summed) and not inside
+        if "output" in held and not words and again:  # the array's sums
+            each[held.index("output")] = self.layer.partial
+        scale = math.lcm(*(bits.denominator for bits in each))
         return Room(
             tier=tier,
             per=memory.per,
@@ -476,11 +442,9 @@ class Unrolled:
             scale=scale,
             own=tuple(Indexed.of(self.layer, operand) for operand in held),
             elements=tuple(int(bits * scale) for bits in each),
-            wider=tuple(int(bits * scale) for bits in more),
             copies=tuple(
                 units(self.unrolls[d], memory.per, step)[0] for d, step in enumerate(self.steps)
             ),
-            sums=sums[0] if sums else None,
         )
 
     def _most_tile(self, low: list[int], room: "Room", d: int) -> int | None:
@@ -499,7 +463,7 @@ class Unrolled:
     ) -> dict[Innermost, Pair]:
         """Return, by the loops innermost of the two outer groups, what mappings take at least.
 
-        Loops for which there is no room are left out: all of them where nothing fits.
+        Nothing where none fits.
 
         Parameters
         ----------
@@ -508,8 +472,7 @@ class Unrolled:
         among : container of Innermost, optional
             Loops that are asked for; all if left out.
         """
-        wide = self._spare(sides)
-        if wide is None:
+        if not self._fit(sides):
             return {}
         edge = sum(self.edges(sides)) + self.chip.fill_cycles
         inner: list[int | None] = [None]
@@ -518,7 +481,6 @@ class Unrolled:
             if not any(side.low[1] > side.high[2] for side in sides[:3]):
                 inner.append(None)
         once = [self.elements(rate, sides) for rate in self.rates]
-        spared = [self._largest(rate, sides) for rate in self.rates]
         again = [
             [self._again(rate, sides, elements, inner, stays=stays) for stays in (False, True)]
             for rate, elements in zip(self.rates, once, strict=True)
@@ -527,27 +489,19 @@ class Unrolled:
         for x in range(3):
             rows = [both[x == rate.own.other] for rate, both in zip(self.rates, again, strict=True)]
             for i, y in enumerate(inner):
-                if among is not None and (x, y) not in among:
-                    continue
-                more = [row[i] for row in rows]
-                if not any(m for m, rate in zip(more, self.rates, strict=True) if rate in wide):
-                    found[x, y] = self._floor(once, more, spared, edge)
+                if among is None or (x, y) in among:
+                    found[x, y] = self._floor(once, [row[i] for row in rows], edge)
         return found
 
-    def _floor(self, once: list[int], more: list[int], spared: list[int], edge: int) -> Pair:
+    def _floor(self, once: list[int], more: list[int], edge: int) -> Pair:
         """Return the floor where elements move once and again as often, by transfer."""
         scale, scale_pj = self.scales
-        busy, timed, energy = list(self.busy), list(self.timed), self.fixed_pj
-        for rate, first, again, tile in zip(self.rates, once, more, spared, strict=True):
+        busy, energy = list(self.busy), self.fixed_pj
+        for rate, first, again in zip(self.rates, once, more, strict=True):
             energy += rate.pj[0] * first + rate.pj[1] * again
-            for port, each, other, gone in rate.clocks:
-                moved = each * first + other * again
-                busy[port] += moved
-                moved -= gone * tile
-                if moved > 0:
-                    timed[port] += moved
-        stepping = max(self.compute, -(-max(timed) // scale))
-        cycles = max(-(-max(busy) // scale), stepping + edge)
+            for port, each, other in rate.clocks:
+                busy[port] += each * first + other * again
+        cycles = max(-(-max(busy) // scale), self.compute + edge)
         return Pair(cycles, energy + cycles * self.static, scale_pj)
 
     def _again(

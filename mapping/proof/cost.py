@@ -5,10 +5,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
-from .count import Counted, Move, PortKey, Visit, units
-from .record import OPERANDS, Chip, Layer, Nest, Port
+from .count import Counted, End, Move, PortKey, Visit, units
+from .record import OPERANDS, Chip, Layer, Nest
 
 DECODERS = "decoders"
 
@@ -71,30 +71,13 @@ def cost(layer: Layer, chip: Chip, nest: Nest) -> Cost:
     return total(counted, counted.moves())
 
 
-class End(NamedTuple):
-    """What a visit takes of a port: clocks; elements in all copies, and the copies, that move."""
-
-    key: PortKey
-    reads: bool
-    port: Port
-    clocks: int
-    elements: int
-    copies: int
-
-
 Ends = dict[Visit, list[End]]
 
 
 def ends_of(counted: Counted, move: Move) -> Ends:
     """Return what each visit of a move takes of the ports at both ends."""
-    width, found = code_bits(counted.layer, move), dict[Visit, list[End]]()
-    for visit in (*move.visits, *(visit for visit, _, _ in move.timed), move.edge):
-        if visit is not None and visit not in found:
-            found[visit] = [
-                End(key, reads, port, port.clocks(tile.share, width), tile.elements, tile.copies)
-                for key, reads, port, tile in counted.ends(move, visit)
-            ]
-    return found
+    some = (*move.visits, *(visit for visit, _, _ in move.timed), move.edge)
+    return {each: counted.ends(move, each) for each in dict.fromkeys(some) if each is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +105,7 @@ def passed(counted: Counted, moves: list[Move], ends: list[Ends]) -> Passed:
     terms: dict[str, list[tuple[int, Fraction]]] = {memory.name: [] for memory in chip.memories}
     decoded = Fraction(0)
     for move, at in zip(moves, ends, strict=True):
-        extra = layer.bits(move.operand, partial=move.partial, code=False) - code_bits(layer, move)
+        extra = layer.bits(move.operand, partial=move.partial, code=False) - counted.width(move)
         elements: dict[tuple[PortKey, bool], int] = {}
         for visit, count in move.visits.items():
             for end in at[visit]:
@@ -238,12 +221,6 @@ def first_load(loads: list[tuple[int, dict[Any, int], int]]) -> int:
             queued[key] = queued.get(key, 0) + each
     together = max(queued.values()) + min([waits for _, _, waits in loads])
     return max(together, *[alone for alone, _, _ in loads])
-
-
-def code_bits(layer: Layer, move: Move) -> Fraction:
-    """Return the bits of an element on the way: its code where array or words end."""
-    code = move.child is None or move.child.words is not None
-    return layer.bits(move.operand, partial=move.partial, code=code)
 
 
 def latency(move: Move) -> int:

@@ -8,13 +8,14 @@ Each knows whether it is the first to its tile, and whether it is the last.
 import math
 from collections import Counter, defaultdict
 from copy import copy
+from fractions import Fraction
 from functools import cache
-from itertools import product
+from itertools import zip_longest
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .pixels import Members, by_copy, first_pixel, members
-from .record import OPERANDS, Chip, Layer, Memory, Nest, Port, Window
+from .record import OPERANDS, Chip, Layer, Memory, Nest, Window
 
 Sizes = tuple[int, ...]
 Firsts = tuple[int | None, ...]
@@ -76,6 +77,16 @@ class Move(NamedTuple):
     timed: list[tuple[Visit, int, int]]
     windows: int
     edge: Visit | None
+
+
+class End(NamedTuple):
+    """What a visit takes of a port: clocks; elements in all copies, and the copies, that move."""
+
+    key: PortKey
+    reads: bool
+    clocks: int
+    elements: int
+    copies: int
 
 
 class Place(NamedTuple):
@@ -178,7 +189,9 @@ class Counted:
         around: tuple[Sizes, Firsts],
         new: bool,
         final: bool,
+        each: bool,
     ) -> Walk:
+        """Return the visits to an operand's tiles; ``each``: every iteration is one."""
         block, firsts = around
         if i == cut:
             head, tail = (self._use(i, block, own, last=last) for last in (False, True))
@@ -186,7 +199,7 @@ class Counted:
             return Walk(visit, None, visit, Counter())
         d, tile = self.loops[i]
         if tile >= block[d]:
-            return self.walk(i + 1, cut, own, around, new, final)
+            return self.walk(i + 1, cut, own, around, new, final, each)
         full, rest = divmod(block[d], tile)
         windows = self.layer.slid(own)
         at = next((w for w, each in enumerate(windows) if d in each[:2]), None)
@@ -194,23 +207,26 @@ class Counted:
             beside = d == windows[at].out and self._one(i + 1, cut, own - {d}, block)
             return self._joined(
                 [
-                    (self.walk(i + 1, cut, own, inside, new, final), times)
+                    (self.walk(i + 1, cut, own, inside, new, final, each), times)
                     for inside, times in self._slid(at, d, tile, own, around)
                 ],
-                (at, d) if beside else None,
+                (at, d) if beside and not each else None,
             )
         turns = [(tile, full, new, final)] + ([(rest, 1, new, final)] if rest else [])
         if d not in own:
-            ends = [self.walk(i + 1, cut, own, (_with(block, d, e), firsts), new, final)
-                    for e in (tile, rest or tile)]  # fmt: skip
-            if self._one(i + 1, cut, own, block):
+            if not each and self._one(i + 1, cut, own, block):
+                ends = [self.walk(i + 1, cut, own, (_with(block, d, e), firsts), new, final, each)
+                        for e in (tile, rest or tile)]  # fmt: skip
                 merged = ends[0].first._replace(steps=self.steps(i, block), tail=ends[1].last.tail)
                 return Walk(merged, None, merged, Counter())
             turns = [(tile, 1, new, False), (tile, full - 1 - (not rest), False, False),
                      (rest or tile, 1, False, final)]  # fmt: skip
         return self._joined(
             [
-                (self.walk(i + 1, cut, own, (_with(block, d, extent), firsts), one, end), times)
+                (
+                    self.walk(i + 1, cut, own, (_with(block, d, extent), firsts), one, end, each),
+                    times,
+                )
                 for extent, times, one, end in turns
                 if times
             ]
@@ -263,35 +279,41 @@ class Counted:
         found: list[Move] = []
         for operand in OPERANDS:
             places = self.chain(operand)
-            for i, parent in enumerate(places):
-                child = places[i + 1] if i + 1 < len(places) else None
-                if child is None:
-                    found += self._array_moves(operand, parent.memory)
-                elif operand == "output":
-                    found += self._sums(parent.memory, child)
-                else:
-                    found.append(self._fetch(operand, parent.memory, child))
+            for parent, child in zip_longest(places, places[1:]):
+                kind = self._sums if operand == "output" else self._fetch
+                found += kind(operand, parent.memory, child)
         return found
 
-    def _fetch(self, operand: str, parent: Memory, child: Place) -> Move:
-        step, own = self.step, self.layer.indexed(operand)
-        walk = self.walk(0, child.outside, own, self.whole(own), True, True)
+    def visits(self, operand: str, child: Place | None) -> Walk:
+        """Return the visits to an operand's tiles in a memory, or those of the array: each step."""
+        own = self.layer.indexed(operand)
+        cut = child.outside if child else len(self.loops)
+        return self.walk(0, cut, own, self.whole(own), True, True, child is None)
+
+    def _move(self, operand: str, parent: Memory, child: Place | None, *of: Any) -> Move:
+        cut, memory = (child.outside, child.memory) if child else (len(self.loops), None)
+        kind, partial, *rest = of
+        two = child is not None and child.doubled
+        return Move(operand, kind, partial, parent, memory, cut, two, *rest)
+
+    def _fetch(self, operand: str, parent: Memory, child: Place | None) -> list[Move]:
+        step, walk = self.step, self.visits(operand, child)
+        two = child is not None and child.doubled
         visits, timed = Counter({walk.first: 1}), []
         for (ahead, visit), count in walk.pairs.items():
             visits[visit] += count
-            timed.append((visit, (ahead.steps if child.doubled else ahead.tail) * step, count))
+            timed.append((visit, (ahead.steps if two else ahead.tail) * step, count))
         total = self.all_steps * step
-        if not child.doubled:
+        if child and not two:
             total = sum(window * count for _, window, count in timed)
-        return Move(operand, "fetch", False, parent, child.memory, child.outside, child.doubled,
-                    visits, timed, total, walk.first)  # fmt: skip
+        return [
+            self._move(operand, parent, child, "fetch", False, visits, timed, total, walk.first)
+        ]
 
-    def _sums(self, parent: Memory, child: Place) -> list[Move]:
+    def _sums(self, operand: str, parent: Memory, child: Place | None) -> list[Move]:
         """Return the writes of finished sums, of others, and what comes back."""
-        step, two = self.step, child.doubled
-        own = self.layer.indexed("output")
-        walk = self.walk(0, child.outside, own, self.whole(own), True, True)
-        last, before = walk.last, walk.before
+        step, walk = self.step, self.visits(operand, child)
+        two, last, before = child is not None and child.doubled, walk.last, walk.before
         kinds = (("write", False), ("write", True), ("readback", True))
         visits: list[Counter[Visit]] = [Counter({last: 1}), Counter(), Counter()]
         timed: list[list[tuple[Visit, int, int]]] = [[], [], []]
@@ -304,97 +326,20 @@ class Counted:
                 window = one.steps + after.steps if two else after.head
                 timed[2].append((after, window * step, count))
         if before:
-            if two or last.head == last.steps:
+            if child and (two or last.head == last.steps):
                 timed[0 if before.final else 1].append((before, last.steps * step, -1))
             if not last.new:
                 window = before.steps + last.steps if two else last.head
                 timed[2].append((last, window * step, -1))
         total = self.all_steps * step
-        if not two:
+        if child and not two:
             total = step * sum(after.head * count for (_, after), count in walk.pairs.items())
         return [
-            Move("output", kind, partial, parent, child.memory, child.outside, two,
-                 visits[i], timed[i], total, None if i else last)
+            self._move(operand, parent, child, kind, partial, visits[i], timed[i], total,
+                       None if i else last)
             for i, (kind, partial) in enumerate(kinds)
             if visits[i] or not partial
         ]  # fmt: skip
-
-    def _array_moves(self, operand: str, parent: Memory) -> list[Move]:
-        """Return what the array takes, or leaves and takes again, in each step."""
-        own, step, end = self.layer.indexed(operand), self.step, len(self.loops)
-        if self.layer.slid(own):
-            every, first_step = self._window_steps(own)
-            taken = [(visit, step, count) for visit, count in every.items()]
-            taken.append((first_step, step, -1))
-            return [Move(operand, "fetch", False, parent, None, end, False, every, taken,
-                         self.all_steps * step, first_step)]  # fmt: skip
-        up = operand == "output"
-        tiles = [self.bottom(d, 0, size) for d, size in enumerate(self.layer.sizes)]
-        edges = [
-            [self._end(d, size, last=last) for d, size in enumerate(self.layer.sizes)]
-            for last in (False, True)
-        ]
-        kinds: list[Counter[Visit]] = [Counter(), Counter(), Counter()]
-        for block in product(*tiles):
-            times = prod(tiles[d][extent] for d, extent in enumerate(block))
-            at = prod(tiles[d][extent] for d, extent in enumerate(block) if d in own)
-            first, last = (
-                at if all(block[d] == edge[d] for d in range(len(block)) if d not in own) else 0
-                for edge in edges
-            )
-            visit = Visit(block, 1, 1, 1, False, False)
-            counts = (last, times - last, times - first) if up else (times, 0, 0)
-            for visits, count in zip(kinds, counts, strict=True):
-                if count:
-                    visits[visit] += count
-        edge = Visit(tuple(edges[up]), 1, 1, 1, False, False)
-        found = []
-        for kind, visits, name in zip(
-            range(3), kinds, ("write" if up else "fetch", "write", "readback"), strict=True
-        ):
-            if not visits:
-                continue
-            timed = [(visit, step, count) for visit, count in visits.items()]
-            if kind != 1:
-                timed.append((edge, step, -1))
-            found.append(
-                Move(operand, name, kind > 0, parent, None, end, False, visits, timed,
-                     self.all_steps * step, edge if not kind else None)
-            )  # fmt: skip
-        return found
-
-    def _window_steps(self, own: frozenset[int]) -> tuple[Counter[Visit], Visit]:
-        """Return the steps' visits to an operand with windows, and the first."""
-        windows, sizes = self.layer.slid(own), self.layer.sizes
-        gone = {d for window in windows for d in window[:2]}
-        rest = [d for d in range(len(sizes)) if d not in gone]
-        parts = [
-            [
-                (outs, rows, first_pixel(window, first, outs, rows))
-                for at, outs in self._starts(window.out, 0, sizes[window.out])
-                for tap_at, rows in self._starts(window.tap, 0, sizes[window.tap])
-                for first in [at * window.stride + tap_at * window.dilation - window.padding]
-            ]
-            for window in windows
-        ]
-        tiles = [self.bottom(d, 0, sizes[d]) for d in rest]
-
-        def visit(some: tuple[int, ...], ends: tuple[tuple[int, int, int | None], ...]) -> Visit:
-            block = dict(zip(rest, some, strict=True))
-            for window, (outs, rows, _) in zip(windows, ends, strict=True):
-                block |= {window.out: outs, window.tap: rows}
-            firsts = tuple(first for _, _, first in ends)
-            return Visit(tuple(block[d] for d in range(len(sizes))), 1, 1, 1, False, False, firsts)
-
-        found: Counter[Visit] = Counter()
-        counted = [Counter(part) for part in parts]
-        for some in product(*tiles):
-            times = prod(tiles[i][extent] for i, extent in enumerate(some))
-            for ends in product(*counted):
-                each = prod(part[end] for part, end in zip(counted, ends, strict=True))
-                found[visit(some, ends)] += times * each
-        first = tuple(self._end(d, sizes[d], last=False) for d in rest)
-        return found, visit(first, tuple(part[0] for part in parts))
 
     def _starts(self, d: int, i: int, size: int) -> list[tuple[int, int]]:
         """Return where each step's tile of a block begins, and its extent, in order."""
@@ -407,13 +352,6 @@ class Counted:
             for start in range(0, size, tile)
             for inner, extent in self._starts(d, at + 1, min(tile, size - start))
         ]
-
-    def _end(self, d: int, size: int, *, last: bool) -> int:
-        """Return the extent of a dimension in the first, or last, step."""
-        for at, tile in self.loops:
-            if at == d and tile < size:
-                size = (size % tile if last else 0) or tile
-        return size
 
     def _reached(self, per: tuple[str, ...], d: int, i: int, size: int) -> int:
         """Return the units along some axes that a block has elements for."""
@@ -499,8 +437,8 @@ class Counted:
         )
         return Spread(sum(counts), sum(map(bool, counts)), max(counts))
 
-    def ends(self, move: Move, visit: Visit) -> list[tuple[PortKey, bool, Port, Spread]]:
-        """Return which port, whether it is read, the port and the tile there, at both ends."""
+    def ends(self, move: Move, visit: Visit) -> list[End]:
+        """Return what a visit takes of the ports at both ends."""
         own, outer = self.layer.indexed(move.operand), move.parent.per
         inner = move.child.per if move.child else self.chip.axis_names
         reached = outer if move.kind == "readback" else inner
@@ -513,12 +451,21 @@ class Counted:
         ):
             if memory is not None:
                 i = memory.port(move.operand, reads=reads)
-                tile = self.spread(own, at, move.outside, per, same, inner)
-                found.append(((memory.name, i), reads, memory.ports[i], tile))
+                tile, bits = self.spread(own, at, move.outside, per, same, inner), self.width(move)
+                clocks = memory.ports[i].clocks(tile.share, bits)
+                found.append(End((memory.name, i), reads, clocks, tile.elements, tile.copies))
         return found
 
-    def held(self, place: Place, operand: str, inside: int | None) -> tuple[int, int]:
-        """Return the elements, and bits, of one tile that the fullest copy of a memory holds."""
+    def width(self, move: Move) -> Fraction:
+        """Return the bits of an element on the way: its code where array or words end."""
+        code = move.child is None or move.child.words is not None
+        return self.layer.bits(move.operand, partial=move.partial, code=code)
+
+    def held(self, place: Place, operand: str, inside: Place | None) -> tuple[int, int]:
+        """Return the elements, and bits, of one tile that the fullest copy of a memory holds.
+
+        ``inside``: the next memory that keeps the operand.
+        """
         own, block = self.layer.indexed(operand), list(self.layer.sizes)
         for d, tile in self.loops[: place.outside]:
             block[d] = min(block[d], tile)
@@ -526,27 +473,20 @@ class Counted:
             self.most(place.memory.per, d, place.outside, block[d]) for d in self.layer.plain(own)
         )
         if self.layer.slid(own):
-            share = self._fullest(own, place)
-        partial = operand == "output" and self._adds(inside)
+            share = self._fullest(operand, place)
+        partial = False
+        if operand == "output":  # whether sums arrive from inside more than once
+            walk = self.visits(operand, inside)
+            partial = not walk.first.final or any(not after.new for _, after in walk.pairs)
         return share, math.ceil(share * self.layer.bits(operand, partial=partial, code=False))
 
-    def _fullest(self, own: frozenset[int], place: Place) -> int:
+    def _fullest(self, operand: str, place: Place) -> int:
         """Return the elements that a copy has at most of an operand with windows."""
-        walk = self.walk(0, place.outside, own, self.whole(own), True, True)
+        walk, per = self.visits(operand, place), place.memory.per
         visits = {walk.first} | {after for _, after in walk.pairs}
-        blocks = {(visit.block, visit.firsts, None) for visit in visits}
-        per = place.memory.per
-        return max(self.spread(own, at, place.outside, per, per, per).share for at in blocks)
-
-    def _adds(self, inside: int | None) -> bool:
-        """Whether sums arrive from inside more than once; ``inside``: loops outside the next."""
-        own = self.layer.indexed("output")
-        if inside is None:
-            return self.all_steps != prod(
-                sum(self.bottom(d, 0, self.layer.sizes[d]).values()) for d in own
-            )
-        walk = self.walk(0, inside, own, self.whole(own), True, True)
-        return not walk.first.final or any(not after.new for _, after in walk.pairs)
+        at = {(visit.block, visit.firsts, None) for visit in visits}
+        own = self.layer.indexed(operand)
+        return max(self.spread(own, each, place.outside, per, per, per).share for each in at)
 
 
 @cache

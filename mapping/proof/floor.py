@@ -42,8 +42,7 @@ def dram_bits(layer: Layer, chip: Chip, nest: Nest) -> Fraction:
         if move.parent is chip.memories[0]:
             bits = layer.bits(move.operand, partial=move.partial, code=False)
             for visit, count in move.visits.items():
-                tile = counted.ends(move, visit)[0][3]
-                found += tile.elements * count * bits
+                found += counted.ends(move, visit)[0].elements * count * bits
     return found
 
 

@@ -15,7 +15,7 @@
 
 from collections.abc import Iterator
 from functools import cache
-from itertools import permutations, product
+from itertools import permutations, product, zip_longest
 from math import prod
 
 from .count import Counted
@@ -222,8 +222,7 @@ def needs(counted: Counted) -> dict[tuple[str, str], tuple[int, int]]:
     found = {}
     for operand in OPERANDS:
         places = counted.chain(operand)
-        for i, place in enumerate(places):
-            inside = places[i + 1].outside if i + 1 < len(places) else None
+        for place, inside in zip_longest(places, places[1:]):
             found[place.memory.name, operand] = counted.held(place, operand, inside)
     return found
 

@@ -13,7 +13,7 @@ from ..about import bits_line
 from ..figures import Work
 from ..record import Layer
 from . import room
-from .floors import traffic_floor
+from .floors import seen, traffic_floor
 from .jobs import Cut, Jobs
 from .near import Near
 from .parts import Blocks, ProductOf
@@ -85,7 +85,7 @@ class Fusion(Blocks):
         return {
             "products": chain.instances * chain.matrices,
             "instances": chain.instances,
-            "pairs_seen": chain.pairs_seen(),
+            "pairs_seen": seen(chain)[2],
             "state": chain.state * chain.m,
             "groups": str(Fraction(chain.middle, chain.group)) if chain.group else None,
             "steps": [

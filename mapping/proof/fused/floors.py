@@ -9,12 +9,12 @@ from fractions import Fraction
 from itertools import product
 from math import ceil, prod
 
-from ..record import KINDS, OPERANDS, Axis, Chip, Layer, Window
+from ..floor import COMPULSORY, elements, multiplications
+from ..record import KINDS, OPERANDS, Axis, Chip, Layer
 from .near import Near
 from .record import Chain
 from .totals import Made
 
-ONCE = "each operand once"
 SEGMENTS = "segments of an execution, for the middle"
 MOVED = tuple(Fraction(1 << (i // 2), 8) * (2 + i % 2) / 2 for i in range(16))
 """Bits of a segment, in those of full memories."""
@@ -53,18 +53,18 @@ class Floors:
         ports: dict[tuple[str, int], tuple[int, int, int]] = {}
         memory_pj = Fraction(0)
         for operand in OPERANDS:
-            elements = elements_of(layer, operand)
+            count = elements(layer, operand)
             reads = operand != "output"
             i = one.port(operand, reads=reads)
             port = one.ports[i]
             code, stored = layer.of.code_bits[operand], layer.stored[operand]
             least = 0
             if reads and sum(operand in memory.holds for memory in chip.memories) == 1:
-                inner = _taken(layer, operand)
-                elements = max(elements, -(-inner // _sharing(chip.axes, layer, operand)))
+                inner = multiplications(layer) if layer.slid(layer.indexed(operand)) else macs
+                count = max(count, -(-inner // _sharing(chip.axes, layer, operand)))
                 least = steps if inner == macs else 0
-            accesses = max(ceil(elements * code / port.width_bits), least)
-            memory_pj += (accesses + elements * (stored - code) / port.width_bits) * port.pj(
+            accesses = max(ceil(count * code / port.width_bits), least)
+            memory_pj += (accesses + count * (stored - code) / port.width_bits) * port.pj(
                 reads=reads
             )
             key = self.near.ports[i]
@@ -79,32 +79,6 @@ class Floors:
             array_pj=max(Fraction(0), busy * unit_pj),
             memory_pj=memory_pj,
         )
-
-
-def elements_of(layer: Layer, operand: str) -> int:
-    """Return the elements of an operand: of a convolution's input the pixels that are read."""
-    own = layer.indexed(operand)
-    pixels = (len(set(_read(layer, window))) for window in layer.slid(own))
-    return prod(layer.sizes[d] for d in layer.plain(own)) * prod(pixels)
-
-
-def _read(layer: Layer, window: Window) -> list[int]:
-    """Return the pixel of each output and tap of a window that is off the border."""
-    pixels = (
-        out * window.stride + tap * window.dilation - window.padding
-        for out in range(layer.sizes[window.out])
-        for tap in range(layer.sizes[window.tap])
-    )
-    return [pixel for pixel in pixels if 0 <= pixel < window.size]
-
-
-def _taken(layer: Layer, operand: str) -> int:
-    """Return the multiplications that take an element of an operand, and no border."""
-    found = prod(layer.sizes)
-    for window in layer.slid(layer.indexed(operand)):
-        pairs = layer.sizes[window.out] * layer.sizes[window.tap]
-        found = found // pairs * len(_read(layer, window))
-    return found
 
 
 def _sharing(axes: tuple[Axis, ...], layer: Layer, operand: str) -> int:
@@ -207,7 +181,7 @@ def traffic_floor(chain: Chain, chip: Chip) -> tuple[int, str, Fraction]:
         elif memory.size_bits is not None:
             room += copies * memory.size_bits
         else:
-            return ceil(once), ONCE, once
+            return ceil(once), COMPULSORY, once
     row, column = chain.inner * first.bits["input"], chain.inner * first.bits["weight"]
     elements = seen(chain)[2] * chain.matrices * chain.instances
     best = 0
@@ -216,4 +190,4 @@ def traffic_floor(chain: Chain, chip: Chip) -> tuple[int, str, Fraction]:
         full = room + moved
         most = full**2 / (4 * row * column) + full / first.partial_bits
         best = max(best, int(moved * (elements / most - 1)))
-    return (best, SEGMENTS, once) if best > once else (ceil(once), ONCE, once)
+    return (best, SEGMENTS, once) if best > once else (ceil(once), COMPULSORY, once)

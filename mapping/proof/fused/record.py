@@ -78,18 +78,6 @@ class Chain:
             of=of,
         )
 
-    def pairs_seen(self) -> int:
-        """Return the elements of the middle that some row sees, all rows together."""
-        if self.mask is None:
-            return self.m * self.middle
-        found, mask = 0, self.mask
-        for token in range(-(-self.m // self.token)):
-            after = mask.before + token + 1
-            first = 0 if mask.window is None else max(0, after - mask.window)
-            rows = min(self.token, self.m - token * self.token)
-            found += rows * max(0, min(after, self.middle) - min(first, self.middle))
-        return found
-
     @property
     def token(self) -> int:
         """Rows that see the same columns."""

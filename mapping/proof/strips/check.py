@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from ..about import bits_line
 from ..figures import Work
-from ..fused.floors import ONCE
+from ..floor import COMPULSORY
 from ..fused.near import Near
 from ..fused.parts import Blocks, ProductOf
 from ..fused.record import Lanes
@@ -134,4 +134,4 @@ class Strips(Blocks):
     def lowest_traffic(self) -> tuple[int, str, Fraction]:
         """Return the bits that no schedule undercuts, the formula, and all operands once."""
         once = cut.once_bits(self.chain)
-        return ceil(once), ONCE, once
+        return ceil(once), COMPULSORY, once
