@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from ..datatypes.base.yamlfile import Record
 from .components import operator_component
-from .fields import NonNegative
+from .fields import NonNegative, PositiveInt
 
 MOST_ENTRIES = 1 << 16
 
@@ -37,6 +37,11 @@ class Decoder(Record):
     entries: Annotated[int, Field(ge=0, le=MOST_ENTRIES)] = Field(
         default=0, description="entries of a table that is loaded before its weights, one a clock"
     )
+    scale_bits: PositiveInt | None = Field(
+        default=None,
+        description="significant bits of the widest scale of a group that it multiplies by, "
+        "1: powers of two; left out: any",
+    )
     table_of: Literal["layer", "output"] = Field(
         default="layer",
         description="what has such a table: a layer, or each output (tile arrays; each block)",
@@ -50,7 +55,8 @@ class Decoder(Record):
 
     def __hash__(self) -> int:
         """Return a hash of what is counted, in any order."""
-        return hash((frozenset(self.operators.items()), self.entries, self.table_of))
+        counts = frozenset(self.operators.items())
+        return hash((counts, self.entries, self.scale_bits, self.table_of))
 
     def weight_pj(self, node_nm: int) -> float:
         """Return the energy of one weight that is decoded, at a node."""

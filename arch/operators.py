@@ -1,7 +1,8 @@
 """What a PE of one's own costs, counted in arithmetic operators from a table (`operators.yaml`).
 
 Of a PE with ``clock`` operators each does one operation in a clock of work; those of ``group`` do
-one for each sum of a group of weights: what a format's scales cost. The area is that of all of
+one for each sum of a group of weights: what a format's scales cost, up to ``scale_bits`` wide (the
+others are the vector unit's work). The area is that of all of
 them; ``reused`` are operations for a group's sum on operators that are counted already. At another
 node than the table's energies follow the node (equal voltage), areas its square.
 """
@@ -38,6 +39,11 @@ class Operators(Record):
         default_factory=dict,
         description="operations for each group's sum on operators that are there: energy alone",
     )
+    scale_bits: PositiveInt | None = Field(
+        default=None,
+        description="significant bits of the widest scale that `group` applies, 1: powers of two; "
+        "left out: any",
+    )
 
     @model_validator(mode="after")
     def _known(self) -> Operators:
@@ -48,7 +54,7 @@ class Operators(Record):
     def __hash__(self) -> int:
         """Return a hash of what is counted, in any order."""
         parts = (self.clock, self.group, self.reused)
-        return hash((self.node_nm, *(frozenset(part.items()) for part in parts)))
+        return hash((self.node_nm, self.scale_bits, *(frozenset(part.items()) for part in parts)))
 
     @property
     def clock_pj(self) -> float:

@@ -451,7 +451,7 @@ class Arch(Record):
         weight : Operand
             Of a linear layer.
         """
-        execution, scheme = self.execution, weight.scheme
+        scheme = weight.scheme
         return (
             weight.scales_columns
             and scheme is not None
@@ -461,8 +461,20 @@ class Arch(Record):
             and self.array.kind == "tile"
             and self.pe.kind in ("bit_serial", "fp_mac")
             and self.pe.record.ports["activation"] in ("fp32", "fp16", "bf16")
-            and not (execution.keep_outputs or execution.overlap_layers)
         )
+
+    def unit_pj(self, adds: float, multiplies: float) -> float:
+        """Return the energy of operations of the vector unit, layout factor included.
+
+        Parameters
+        ----------
+        adds, multiplies : float
+        """
+        lane = self.vector_lane
+        if lane is None:
+            return 0.0
+        work = adds * lane.add_pj + multiplies * lane.multiply_pj
+        return self.accounting.layout_factor * work
 
     def fill_cycles(self, additions: int) -> int:
         """Return the clocks in which a column's PEs make so many additions, each one a clock."""

@@ -10,8 +10,6 @@ rank       ``r (k + n)`` products and sums                                beside
 rotation   ``k log2(b)`` sums and ``k`` products, in blocks of b; of a    before the array's product
            matrix ``k k`` products and sums
 divisors   ``k`` products                                                 before the array's product
-columns    ``k`` products for each block of outputs that shares scales    before the array's product
-           of single inputs, of the head too (`column_scale_steps`)
 =========  =============================================================  =========================
 
 What stands before a product delays it whole; the rest goes on piece by piece while it runs. Weights
@@ -22,11 +20,9 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 from ..arch.beside import Beside
-from ..arch.schema import Arch
-from ..datatypes.base.numbers import ceil_div, share_of
+from ..datatypes.base.numbers import share_of
 from ..workloads.gemm import HEAD, Gemm
 from ..workloads.vector_step import VectorStep
-from .policy import formats_for
 
 
 def beside_steps(beside: Beside, gemms: Iterable[Gemm]) -> tuple[VectorStep, ...]:
@@ -49,25 +45,6 @@ def beside_steps(beside: Beside, gemms: Iterable[Gemm]) -> tuple[VectorStep, ...
     """
     asked = (each for each in gemms if each.kind == "linear" and each.name != HEAD)
     return tuple(step for gemm in asked for step in _steps(beside, gemm))
-
-
-def column_scale_steps(arch: Arch, gemms: Iterable[Gemm]) -> tuple[VectorStep, ...]:
-    """Return the steps that multiply inputs by scales of single columns of weights.
-
-    ``k`` products a row for each block of outputs that shares scales (`Arch.scales_inputs`).
-
-    Parameters
-    ----------
-    arch : Arch
-    gemms : iterable of Gemm
-    """
-    found = []
-    for gemm in gemms:
-        weight = formats_for(arch, gemm).weight if gemm.kind == "linear" else None
-        if weight is not None and arch.scales_inputs(weight) and weight.scheme is not None:
-            blocks = ceil_div(gemm.n, weight.scheme.granularity.rows or gemm.n)
-            found.append(_step(gemm, "column_scales", "multiply", gemm.k * blocks))
-    return tuple(found)
 
 
 def _step(gemm: Gemm, what: str, operation: str, elements: int, pieces: int = 1) -> VectorStep:

@@ -38,11 +38,18 @@ class Demand:
         """Clocks of the busiest SRAM port."""
         return port_cycles(self.layout.chip, self.ports)
 
+    @cached_property
+    def unit_cycles(self) -> int:
+        """Clocks in which the lanes of the vector unit multiply by scales (`scales`)."""
+        layout = self.layout
+        unit, work = layout.chip.arch.vector_unit, layout.bits.unit_work
+        return math.ceil(work.operations * self.work.products / unit.lanes) if unit else 0
+
     @property
     def least_cycles(self) -> int:
-        """The bound of array, DRAM and ports: no layer takes fewer clocks."""
+        """The bound of array, DRAM, ports and scales: no layer takes fewer clocks."""
         array = self.work.cycles + self.work.exposed_cycles
-        return max(array, self.dram_cycles, self.port_cycles)
+        return max(array, self.dram_cycles, self.port_cycles, self.unit_cycles)
 
     def check_clocks(self, cycles: int) -> None:
         """Refuse clocks that would not be exact, and say what takes them.

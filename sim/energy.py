@@ -18,11 +18,14 @@ def energy_pj(demand: Demand, cycles: int) -> dict[str, float]:
     pes, factor = arch.array.rows * arch.array.columns, arch.accounting.layout_factor
     busy = pes * work.cycles if arch.accounting.idle_pes else work.busy_pe_cycles
     read_pj, write_pj = arch.dram.read_bit_pj, arch.dram.write_bit_pj
+    unit = demand.layout.bits.unit_work
+    scaled = (float(each * work.products) for each in unit)
     parts = {
         "pe": factor * arch.pe_costs.energy_pj * busy
         + factor * arch.table_addition_pj * work.table_additions
         + factor * arch.pe.group_sum_pj * work.group_sums
-        + arch.decoded_pj * work.decoded,
+        + arch.decoded_pj * work.decoded
+        + arch.unit_pj(*scaled),
         "sram_read": read_energy_pj(chip, demand.ports),
         "sram_write": math.fsum(
             use.words * chip.sram[name].word_write_pj for name, use in demand.ports.items()

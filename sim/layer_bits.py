@@ -12,6 +12,7 @@ from ..arch.schema import Arch, OperandName
 from ..arch.splitting import WHOLE
 from ..datatypes.base.numbers import ceil_div
 from ..workloads.gemm import Gemm
+from .scales import NO_WORK, UnitWork, planes_of, scales_first, scaling_of
 
 if TYPE_CHECKING:
     from .array.tile.term_clocks import TermClocks
@@ -35,7 +36,9 @@ class LayerBits:
     positions of a feature map, whose channels are rows of their own. ``split`` says into how many a
     multiplier splits for these operands, along weights and along inputs. ``planes`` are the scales
     of a group: one a bit plane. ``decoder`` is what weights pass at the border, if they do.
-    ``table_additions`` fill the look-up tables of a chunk.
+    ``table_additions`` fill the look-up tables of a chunk. ``unit_work`` is what the vector unit
+    does for each product of the layer, to multiply by scales (`scales`); ``unscaled`` says that
+    there is such work, and no unit.
     """
 
     weight: Fraction
@@ -55,6 +58,8 @@ class LayerBits:
     planes: int = 1
     decoder: Decoder | None = None
     table_additions: int = 0
+    unit_work: UnitWork = NO_WORK
+    unscaled: bool = False
 
     @classmethod
     def of(
@@ -98,10 +103,8 @@ class LayerBits:
         if output is None:
             output = bits_of("output"), formats.output.code_bits
         stored, code = output
-        # then no sum is scaled: queries take the scales of keys' channels, mixes those of tokens
-        cached = gemm.stationary == "kv_cache" and formats.weight.scales_columns
-        linear = gemm.kind == "linear" and arch.scales_inputs(formats.weight)
-        before = cached or linear or pe.takes_scales_first(formats.weight)
+        before = scales_first(arch, formats.weight, gemm)
+        scaled = scaling_of(arch, formats, gemm, before=before, run=_input_run(formats.input, gemm))
         return cls(
             weight=bits,
             input=bits_of("input"),
@@ -117,9 +120,11 @@ class LayerBits:
             input_group=formats.input.scale_group,
             input_run=_input_run(formats.input, gemm),
             split=pe.split(formats.weight, formats.input),
-            planes=0 if before else _planes(formats.weight),
+            planes=planes_of(formats.weight) if scaled.in_pes and not before else 0,
             decoder=None if gemm.kind.startswith("attention") else arch.pe.decoder,
             table_additions=pe.fill_additions(formats.weight),
+            unit_work=scaled.unit,
+            unscaled=scaled.missing,
         )
 
     def chunk_sizes(self, k: int, lanes: int) -> dict[int, int]:
@@ -241,10 +246,6 @@ def _input_run(stored: Operand, gemm: Gemm) -> int:
     if gemm.conv is None or stored.scheme is None or stored.scheme.granularity.rows == 0:
         return 0
     return gemm.conv.in_channels // gemm.conv.groups
-
-
-def _planes(weight: Operand) -> int:
-    return 1 if weight.scheme is None else weight.scheme.scales_per_group
 
 
 def _skipping(

@@ -71,8 +71,9 @@ def nest_bits(chip: Chip, gemm: Gemm, bits: LayerBits) -> OperandBits:
     """Return the bits of a layer's operands, and the mean clocks of a step of the array.
 
     A step works on ``lanes`` weights of each PE. Its clocks are the terms of the weights; where
-    groups end inside a chunk, terms are skipped, tables are filled or a group waits for the
-    rescaling of the one before, the mean over all of K of a fold of the array's rows.
+    groups end inside a chunk, terms are skipped, tables are filled, a group waits for the
+    rescaling of the one before or the array for the vector unit that scales its sums, the mean over
+    all of K of a fold of the array's rows.
     """
     steps = ceil_div(gemm.k, chip.arch.pe.lanes)
     return OperandBits(
@@ -88,7 +89,18 @@ def nest_bits(chip: Chip, gemm: Gemm, bits: LayerBits) -> OperandBits:
 
 
 def fold_cycles(chip: Chip, k: int, bits: LayerBits) -> Fraction:
-    """Return the clocks in which a fold of the array's rows goes over ``k`` inputs."""
+    """Return the clocks in which a fold of the array's rows goes over ``k`` inputs.
+
+    Not fewer than the vector unit takes to multiply by their scales, of all PEs of the array.
+    """
+    unit = chip.arch.vector_unit
+    array = _array_cycles(chip, k, bits)
+    if unit is None or not bits.unit_work.operations:
+        return array
+    return max(array, bits.unit_work.operations * k * chip.arch.phase_pes / unit.lanes)
+
+
+def _array_cycles(chip: Chip, k: int, bits: LayerBits) -> Fraction:
     arch, lanes = chip.arch, chip.arch.pe.lanes
     chunks = bits.chunks(k, lanes)
     if chip.flow is not TILE:
@@ -124,6 +136,7 @@ def nest_hierarchy(chip: Chip, gemm: Gemm, bits: LayerBits, hierarchy: Hierarchy
     arch, k, rows = chip.arch, gemm.k, chip.arch.array.rows
     hierarchy = behind_decoders(chip, bits, hierarchy)
     scaled_pj = arch.accounting.layout_factor * arch.pe.group_sum_pj * bits.scaled_sums(k)
+    scaled_pj += arch.unit_pj(*(float(k * each) for each in bits.unit_work))
     if bits.decoder is not None and bits.decoder.layer_clocks:
         hierarchy = _after_table(hierarchy, bits.decoder.layer_clocks * gemm.batch)
     if bits.table_additions != arch.pe.record.table_additions:

@@ -18,7 +18,7 @@ from ..workloads.products import Products
 from ..workloads.sizes import COUNTER_LIMIT
 from ..workloads.transformer import Staged
 from ..workloads.vector_step import VectorStep
-from .beside import beside_steps, column_scale_steps
+from .beside import beside_steps
 from .chip import Chip
 from .fused.choose import with_fusion
 from .fused.conv_chains import conv_groups
@@ -171,6 +171,7 @@ def simulate(
     if fusion and asked.fuses and isinstance(network.shape, Products):
         unfused = {**unfused, **apart_in_lists(staged.before, asked.steps, layers)}
     left_out = () if resolved.vector_unit is not None else (step.name for step in asked.steps)
+    unscaled = (f"{gemm.name}_scales" for gemm, each in bits.items() if each.unscaled)
     run = Run(
         arch=resolved.name,
         model=network.name,
@@ -189,7 +190,7 @@ def simulate(
         tokens=served.forward.rows if served else network.tokens_of(phase, context, batch),
         first_token=not served and phase == "prefill" and network.generates,
         unpriced=resolved.pe.unpriced,
-        uncounted=tuple(dict.fromkeys((*left_out, *network.beside))),
+        uncounted=tuple(dict.fromkeys((*left_out, *unscaled, *network.beside))),
         settings=given.settings,
         formats=labels_by_kind(resolved, gemms),
         idle_rules=idle_rules(resolved, gemms),
@@ -240,10 +241,7 @@ class _Asked:
     ) -> "_Asked":
         keeps, nests = chip.arch.execution.keep_outputs, mapper in NEST_MAPPERS
         in_order = (keeps and not nests) or rung.overlaps(chip)
-        extra = (
-            *beside_steps(chip.arch.beside, gemms),
-            *column_scale_steps(chip.arch, gemms),
-        )
+        extra = beside_steps(chip.arch.beside, gemms)
         return cls(
             chip=chip,
             rung=rung,

@@ -48,6 +48,8 @@ class Work:
         Sums of groups of weights, each of which gets its scale.
     decoded : int
         Weights that enter the array through a decoder (`arch.decoder`).
+    products : int
+        Multiply-accumulates, those of results behind a mask included.
     table_additions : int
         Additions that fill look-up tables: for each token and chunk, anew for each fold of outputs.
     reads : Counter
@@ -67,6 +69,7 @@ class Work:
     table_additions: int = 0
     group_sums: int = 0
     decoded: int = 0
+    products: int = 0
     reads: Reads = field(default_factory=Counter)
     scale_reads: Reads = field(default_factory=Counter)
     results: Counter[int] = field(default_factory=Counter)
@@ -105,6 +108,7 @@ def total_work(works: Iterable[Work], times: int = 1) -> Work:
             "table_additions",
             "group_sums",
             "decoded",
+            "products",
         ),
         0,
     )
@@ -216,6 +220,7 @@ def _sums_stay_work(chip: Chip, bits: LayerBits, part: _Part, waiting: Waiting) 
         table_additions=chunks * ceil_div(n, array.rows) * m * bits.table_additions if tile else 0,
         group_sums=m * n * bits.scaled_sums(k),
         decoded=k * n * sum(count for _, count in tokens) if bits.decoder else 0,
+        products=m * n * k,
         reads=_counter(
             (codes.bits(some_outputs * size, some_tokens * size), count * a * b)
             for size, count in bits.chunk_sizes(k, pe.lanes).items()
@@ -282,6 +287,7 @@ def _loaded_work(chip: Chip, bits: LayerBits, part: _Part) -> Work:
         exposed_cycles=column_folds * rows * passes if physical and not hidden else 0,
         group_sums=part.m * part.n * bits.scaled_sums(k),
         decoded=k * part.n * (passes if weights else column_folds) if bits.decoder else 0,
+        products=part.m * part.n * k,
         reads=_counter((*stream_reads, *load_reads)),
         scale_reads=_counter(
             _scales(bits, part, *((on_columns, passing) if weights else (passing, on_columns)))

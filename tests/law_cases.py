@@ -164,6 +164,8 @@ def random_layer(rng: random.Random) -> Layer:
     if serial:
         pe["activation"] = "int8"
     group = rng.choice(["channel", "g32", "g32/fp16"])
+    if flow in ("ws", "is"):
+        group = "channel"  # its columns add up several groups
     formats = {"weight": f"int{rng.randint(3, 8)}@{group}"}
     formats |= {"input": "int8@tensor", "output": "int8@tensor"}
     chip = {

@@ -78,7 +78,8 @@ def timed(
     """Return the time of a layer that took so many clocks on the machine, with its waits.
 
     Tiles wait for their own accesses; what the busiest port needs beyond that (operands that come
-    in beside results that are written) is added at the end.
+    in beside results that are written) is added at the end, and what the vector unit needs beyond
+    all of it, to multiply by scales.
 
     Parameters
     ----------
@@ -95,11 +96,14 @@ def timed(
     if beyond > 0:
         waits[BANDWIDTH] += beyond
         cycles += beyond
+    late = max(0, demand.unit_cycles - cycles)
+    cycles += late
     demand.check_clocks(cycles)
+    found = total_stalls(waits)
     return Time(
         cycles=cycles,
         utilization=demand.utilization(least) * least / cycles if cycles else 0.0,
-        stalls=total_stalls(waits),
+        stalls={**found, "vector": late} if late else found,
     )
 
 

@@ -406,6 +406,8 @@ FREE = {
     "pe.numerics.gate_zero_terms", "pe.decoder.entries", "pe.decoder.table_of",
     # clocks and energy of the tables that scaled inputs need (tests/sim/test_method_chips.py)
     "pe.scale_inputs",
+    # who multiplies by scales: what it leaves is work of the vector unit (the same tests)
+    "pe.operators.scale_bits", "pe.decoder.scale_bits",
     # where figures of the node come from, by a published rule
     "technology.scaled",
     # what the head computes

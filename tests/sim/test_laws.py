@@ -60,6 +60,8 @@ def chips(draw: st.DrawFn) -> Arch:
     if serial:
         pe["activation"] = "int8"
     group = draw(st.sampled_from(["channel", "g8", "g32/fp16"]))
+    if flow in ("ws", "is"):
+        group = "channel"  # its columns add up several groups
     weight = f"{draw(st.sampled_from(['int8', 'int5', 'int4', 'int2']))}@{group}"
     formats = {"weight": weight, "input": "int8@tensor", "output": "int8@tensor"}
     return chip_of(
@@ -68,6 +70,7 @@ def chips(draw: st.DrawFn) -> Arch:
             "technology": {"node_nm": 28, "clock_ghz": 0.2},
             "pe": pe,
             "array": array,
+            "vector": {"lanes": draw(st.sampled_from([0, 2, 64])), "component": "fp16_lane"},
             "buffers": buffers,
             "dram": {
                 "energy_pj_per_bit": 4.0,

@@ -23,6 +23,7 @@ from bitlathe.sim.beside import beside_steps
 from bitlathe.sim.chip import Chip
 from bitlathe.sim.map_layer import product_on
 from bitlathe.sim.pe.mac import fp_mac_dot, int_mac_dot
+from bitlathe.sim.policy import layer_bits
 from bitlathe.workloads.gemm import Gemm
 from bitlathe.workloads.lm.stored import stored_facts
 
@@ -178,25 +179,159 @@ def test_inputs_take_the_scales_of_columns() -> None:
 
 
 @pytest.mark.parametrize("name", ["bitmod", "fp16"])
-@pytest.mark.parametrize("fidelity", ["analytic", "cycle"])
-def test_the_vector_unit_scales_inputs_of_columns_with_scales(name: str, fidelity: str) -> None:
-    """Of AdaDim's groups along outputs: 24 x 128 products a block of outputs, then whole chunks."""
+def test_the_vector_unit_scales_inputs_of_columns_with_scales(name: str) -> None:
+    """Of AdaDim's groups along outputs: 24 x 128 products a block of the array's 32 outputs."""
     layer = Gemm(name="up", m=24, n=160, k=128)
-    clocks = {}
-    for scheme, blocks in (("int3@channel", 0), ("int3@b64x1", 3), ("int3@input", 1)):
-        given = {"formats.linear.weight": {"scheme": scheme, "bits": 4}, "vector.lanes": 16}
-        chip = load_arch(name, given)
-        run = simulate(chip, [layer], fidelity=fidelity, mapper="whole-buffer")
-        assert chip.vector_lane is not None
-        work = 1.5 * 24 * 128 * blocks * chip.vector_lane.multiply_pj
-        assert run.energy_pj.get("vector", 0) == pytest.approx(work, rel=1e-9)
-        clocks[blocks] = run.cycles, run.energy_pj["pe"]
-    for blocks in (1, 3):
-        assert clocks[blocks] == (clocks[0][0] + 24 * 128 * blocks // 16, clocks[0][1])
+    energies, clocks = {}, {}
+    for scheme in ("int3@channel", "int3@b64x1", "int3@input"):
+        given = {"formats.linear.weight": {"scheme": scheme, "bits": 4}, "dram.gb_per_s": 1e4}
+        for lanes in (64, 4):
+            chip = load_arch(name, {**given, "vector.lanes": lanes})
+            for ways in (("analytic", "whole-buffer"), ("cycle", "whole-buffer"),
+                         ("analytic", "search")):  # fmt: skip
+                run = simulate(chip, [layer], fidelity=ways[0], mapper=ways[1])
+                energies[scheme, ways] = run.energy_pj["pe"]
+                clocks[scheme, lanes, ways] = run.cycles
+    assert chip.vector_lane is not None
+    work = 24 * 128 * 5
+    for (scheme, ways), found in energies.items():
+        more = 0 if scheme == "int3@channel" else 1.5 * work * chip.vector_lane.multiply_pj
+        assert found - energies["int3@channel", ways] == pytest.approx(more, rel=1e-9)
+    for (scheme, lanes, ways), found in clocks.items():
+        plain = clocks["int3@channel", lanes, ways]
+        if scheme == "int3@channel" or lanes == 64:  # scaled beside the array
+            assert found == plain
+        elif ways == ("analytic", "whole-buffer"):
+            assert found == max(plain, work // lanes)
+        else:
+            assert found >= work // lanes
     weight = load_arch("codebook", {"formats.linear.weight": "int3@b48x1"}).formats.linear.weight
     assert not load_arch("codebook").scales_inputs(weight)  # its decoders scale weights
     assert load_arch("codebook", {"pe.decoder": None}).scales_inputs(weight)
     assert not load_arch("fp16").scales_inputs(weight)  # 32 rows, of two blocks
+
+
+# of 24 x 64 sums of 128 products: products and additions of the vector unit by hand, for the scales
+# that nothing else of the chip applies; sums of 24 x 128 inputs where groups have minima
+SUM, ALL = 24 * 64, 24 * 128
+UNIT_SCALES = {
+    "fp16 int8@channel": (0, 0),
+    "fp16 int4@g32": (4 * SUM, 4 * SUM),
+    "fp16 mxfp4": (4 * SUM, 4 * SUM),  # an FP16 multiply-add takes no exponents apart
+    "fp16 q4_k": (8 * SUM, 8 * SUM + ALL),  # a scale and a minimum; of 256, all of K
+    "fp16 uint4@g16/uint6@g64/fp16": ((8 + 2) * SUM, (8 + 2) * SUM),
+    "bitmod bitmod_fp4@g32/int8": (0, 0),  # its rescale unit
+    "bitmod int4@g32": (4 * SUM, 4 * SUM),
+    "bitmod nvfp4": (8 * SUM, 8 * SUM),
+    "ant ant4@g64": (2 * SUM, 2 * SUM),
+    "ant int3@input": (128 * SUM, 128 * SUM),  # no floating inputs: each product by itself
+    "nvfp4 nvfp4": (0, 0),
+    "nvfp4 mxfp4": (0, 0),
+    "mxfp4 mxfp4": (0, 0),
+    "mxfp4 nvfp4": (8 * SUM, 8 * SUM),  # adders of exponents multiply by none of four bits
+    "hif4 hif4": (0, 0),
+    "hif4 int4@g32": (4 * SUM, 4 * SUM),
+    "fp8 fp4_e2m1@g32/m2": (0, 0),
+    "fp8 int4@g32": (4 * SUM, 4 * SUM),
+    "codebook int4@g32": (0, 0),
+    # two products of a scale and the one above it, for each 32 of 128 x 64 and two blocks of tokens
+    "codebook uint4@g32/uint6@g64/fp16": (2 * 4 * 64, 0),
+    "shiftadd bcq3@g32/pot3": (0, 0),
+    "edge-npu int8@g64": (2 * SUM, 2 * SUM),
+    "dgq dgq4@g32": (0, 0),
+    "dgq int4@g32/int3": (0, 0),  # products of 4 and 3 bits fit its ports
+}
+
+
+@pytest.mark.parametrize("case", UNIT_SCALES)
+def test_scales_that_no_pe_or_decoder_applies_are_work_of_the_vector_unit(case: str) -> None:
+    name, scheme = case.split()
+    chip = load_arch(name, {"formats.linear.weight": scheme})
+    products, additions = UNIT_SCALES[case]
+    bits = layer_bits(chip, LAYER)
+    assert bits.unit_work.multiplies * LAYER.macs == products
+    assert bits.unit_work.adds * LAYER.macs == additions
+    lane = chip.vector_lane
+    assert lane is not None
+    free = {f"vector.{key}": getattr(lane, key) for key in lane._fields}
+    cost = {"add_pj": 0.0, "multiply_pj": 0.0}
+    bare = load_arch(
+        name,
+        {"formats.linear.weight": scheme, **free, **{f"vector.{k}": v for k, v in cost.items()}},
+    )
+    mappers = ("search",) if name == "edge-npu" else ("whole-buffer", "search")
+    for mapper in mappers:
+        one, other = (
+            simulate(each, [LAYER], fidelity="analytic", mapper=mapper) for each in (chip, bare)
+        )
+        work = additions * lane.add_pj + products * lane.multiply_pj
+        factor = chip.accounting.layout_factor
+        assert one.energy_pj["pe"] - other.energy_pj["pe"] == pytest.approx(factor * work, abs=1e-3)
+        least = -(-(products + additions) // chip.vector_unit.lanes) if chip.vector_unit else 0
+        assert one.cycles == other.cycles >= least
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme", "products", "additions"),
+    [
+        ("fp16", "int8@channel", 0, 0),  # a scale a result
+        ("fp16", "int4@g32", 4 * SUM, 4 * SUM),
+        ("fp16", "int4@input", 2 * ALL, 0),  # 64 outputs, 32 at once
+        ("fp16", "int4@b32x1", 2 * ALL, 0),
+        ("fp16", "int4@b48x1", 3 * ALL, 0),  # the second 32 lie in both blocks of 48
+        ("ant", "int8@input", 2 * ALL, 2 * ALL),  # 40 at once; integers are rounded again
+        ("fp8", "fp8_e4m3@b64x1", 3 * ALL, 0),
+    ],
+)
+def test_queries_and_probabilities_take_scales_on_their_way(
+    name: str, scheme: str, products: int, additions: int
+) -> None:
+    """Of keys by channel, and values by token: once for each block of outputs of the array."""
+    attends = Gemm(
+        name="attention_qk", m=24, n=64, k=128, kind="attention_qk", stationary="kv_cache"
+    )
+    chip = load_arch(name, {"formats.attention.weight": {"scheme": scheme, "calibrated": True}})
+    work = layer_bits(chip, attends).unit_work
+    assert (work.multiplies * attends.macs, work.adds * attends.macs) == (products, additions)
+
+
+def test_few_lanes_hold_up_the_array() -> None:
+    """4 x 24 x 64 sums, a product and an addition each, on 8 lanes; no lanes: said, not counted."""
+    settings = {"formats.linear.weight": "int4@g32", "dram.gb_per_s": 1e4}
+    asked = 2 * 4 * SUM // 8
+    for mapper, fidelity in (("whole-buffer", "analytic"), ("whole-buffer", "cycle"),
+                             ("search", "analytic"), ("search", "cycle")):  # fmt: skip
+        few, none = (
+            simulate(load_arch("fp16", {**settings, "vector.lanes": lanes}), [LAYER],
+                     fidelity=fidelity, mapper=mapper)
+            for lanes in (8, 0)
+        )  # fmt: skip
+        assert few.cycles >= asked > none.cycles
+        assert mapper == "search" or few.cycles == asked
+        assert fidelity == "analytic" or mapper == "search" or few.stalls["vector"] > 0
+        assert (few.uncounted, none.uncounted) == ((), ("linear_scales",))
+        if fidelity == "cycle":
+            layer = few.layers[0]
+            assert layer.stalls is not None
+            assert layer.cycles == layer.compute_cycles + sum(layer.stalls.values())
+    mapped = product_on(load_arch("fp16", {**settings, "vector.lanes": 8}), 24, 64, 128).best("edp")
+    assert mapped.cost.cycles >= asked  # as `bitlathe map` shows it
+
+
+def test_what_adds_up_groups_before_a_scale_is_refused() -> None:
+    layers = {
+        "dgq": "int4@g64", "int8-outlier": "int8@g32", "gemmini-like": "int8@input",
+        "tpu-like": "int8@g16",
+    }  # fmt: skip
+    for name, scheme in layers.items():
+        chip = load_arch(name, {"formats.linear.weight": scheme})
+        with pytest.raises(BitlatheError) as refused:
+            simulate(chip, [LAYER], fidelity="analytic")
+        said = str(refused.value)
+        assert all(each in said for each in (name, scheme, "int4@channel"))
+        assert said.endswith("scale.")
+    own = {"formats.linear.weight": "int4@g64", "pe.operators.group": {"fp16_multiply": 1}}
+    assert simulate(load_arch("dgq", own), [LAYER], fidelity="analytic").cycles
 
 
 def test_the_page_says_what_each_method_takes_beside_its_scheme() -> None:
@@ -270,23 +405,25 @@ def test_weights_that_enter_pass_a_decoder(table: dict[str, Any], clocks: int) -
 # (pJ at 45 nm) times how often they work, each weight entering once and each group's sum scaled
 # once; their areas (um2 at 45 nm) times how many there are
 ENTER, SUMS = 128 * 256, 16 * 128 * 256
+NO_DECODER = {"pe.decoder": {"operators": {"int8_add": 0}}}
+NO_SCALES = {"pe.operators.group": {"int8_add": 0}}
 TAKES = {
-    "dgq": ({"pe.decoder": None}, ENTER * (0.03 + 0.2), 101 * (36 + 282)),
-    "fp8": ({"pe.decoder": None}, ENTER * 0.03, 56 * 36),
-    "codebook": ({"pe.decoder": None}, ENTER * (0.37 + 1.1 + 0.4), 48 * (787 + 1640 + 1360)),
+    "dgq": (NO_DECODER, ENTER * (0.03 + 0.2), 101 * (36 + 282)),
+    "fp8": (NO_DECODER, ENTER * 0.03, 56 * 36),
+    "codebook": (NO_DECODER, ENTER * (0.37 + 1.1 + 0.4), 48 * (787 + 1640 + 1360)),
     "shiftadd": (  # three powers of two a plane and group of 128
-        {"pe.operators.group": {}, "pe.operators.reused": {}},
+        {**NO_SCALES, "pe.operators.reused": {}},
         SUMS / 128 * 3 * 3 * (0.03 + 0.9),
         24 * 34 * 36,
     ),
     "nvfp4": (
-        {"pe.operators.group": {}},
+        NO_SCALES,
         SUMS / 16 * (0.2 + 0.03 + 3.1),
         15 * 23 * (282 + 36 + 3495),
     ),
-    "mxfp4": ({"pe.operators.group": {}}, SUMS / 32 * 2 * 0.03, 17 * 20 * 2 * 36),
+    "mxfp4": (NO_SCALES, SUMS / 32 * 2 * 0.03, 17 * 20 * 2 * 36),
     "hif4": (
-        {"pe.operators.group": {}},
+        NO_SCALES,
         SUMS / 4 * (0.057 + 0.13 + (0.2 + 0.03 + 3.1 + 0.9) / 16),
         32 * 53 * (73 + 157 + (282 + 36 + 3495 + 4184) / 16),
     ),
