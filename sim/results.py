@@ -4,7 +4,7 @@ An array leaves results in the chip's format of results. What a product reads as
 in the groups of that operand, and on a chip with a vector unit in its format, for which the unit
 quantizes it on its way out. Keys and values always are. Without a unit results stay as they left
 the array, and the run names the step as work that is not counted. What products read in several
-ways is stored in that of the most bits.
+formats is stored in each of them, and each reads its own.
 """
 
 from collections import Counter
@@ -19,7 +19,17 @@ from ..datatypes.base.numbers import ceil_div
 from ..workloads.conv import ConvNet
 from ..workloads.gemm import Gemm
 from ..workloads.model import Model
-from ..workloads.shares import Neighbours, Read, Share, Shares, Way, around, read_as, taken_by
+from ..workloads.shares import (
+    Around,
+    Neighbours,
+    Read,
+    Share,
+    Shares,
+    Way,
+    around,
+    read_as,
+    taken_by,
+)
 from ..workloads.transformer import Staged
 from ..workloads.transformer.matrix import Product
 from ..workloads.vector_step import QUANTIZE, Tensor, VectorStep
@@ -76,20 +86,28 @@ class Rule:
         found: Operand = getattr(formats_for(self.arch, read.gemm), read.operand)
         return found
 
-    def way(self, share: Share) -> Way | None:
-        """Return how a share is read that is stored so; None where none is."""
-        return max(share.ways, key=lambda way: self.of_way(way)[0], default=None)
+    def ways(self, share: Share) -> list[Way]:
+        """Return how a share is read, once for each format; of one format that of the most bits."""
+        found: dict[frozenset[str], Way] = {}
+        for way in share.ways:
+            labels = frozenset(self.operand(read).label for read in way)
+            found[labels] = max(found.get(labels, way), way, key=lambda each: self.of_way(each)[0])
+        return list(found.values())
 
     def of_way(self, way: Way) -> Bits:
         """Return the mean bits of the pieces in which results are read."""
         return _mean([(self.read(read), read.elements) for read in way])
 
-    def quantized(self, gemm: Gemm, share: Share) -> Way | None:
-        """Return how a share is read where that is another format than the array leaves."""
-        way, plain = self.way(share), formats_for(self.arch, gemm).output.label
-        if way is None or share.cached:
-            return None
-        return way if any(self.operand(read).label != plain for read in way) else None
+    def quantized(self, gemm: Gemm, share: Share) -> list[Way]:
+        """Return how a share is read in other formats than the array leaves."""
+        if share.cached:
+            return []
+        plain = formats_for(self.arch, gemm).output.label
+        return [
+            way
+            for way in self.ways(share)
+            if any(self.operand(read).label != plain for read in way)
+        ]
 
     def share(self, gemm: Gemm, share: Share) -> Bits:
         """Return the bits of a share of a product's results."""
@@ -97,9 +115,20 @@ class Rule:
             stored = self.arch.formats.stored(share.stream.kind, share.stream.operand)
             rows, length = gemm.stored("output")
             return self.bits(stored, length, rows)
-        way = self.way(share)
+        ways = self.ways(share)
         asks = self.arch.vector_unit is None and self.quantized(gemm, share)
-        return self.plain(gemm, share.elements) if way is None or asks else self.of_way(way)
+        if not ways or asks:
+            return self.plain(gemm, share.elements)
+        parts = [self._part(share, way, len(ways)) for way in ways]
+        sums = [sum((each[i] for each in parts), Fraction(0)) for i in (0, 1)]
+        return countable(sums[0]), sums[1]
+
+    def _part(self, share: Share, way: Way, formats: int) -> Bits:
+        """Return the bits of a share in one of its formats, by element of all of it."""
+        stored, code = self.of_way(way)
+        read = sum(each.elements for each in way)
+        part = min(Fraction(1), Fraction(read, share.elements)) if formats > 1 else Fraction(1)
+        return stored * part, code * part
 
     def shares(self, gemm: Gemm, shares: Shares) -> Bits:
         """Return the mean bits of all of a product's results."""
@@ -199,19 +228,25 @@ def _quantizing(rule: Rule, found: Mapping[Gemm, Counter[Shares]]) -> Iterator[V
     for gemm, some in found.items():
         for shares, count in some.items():
             for share in shares:
-                way = rule.quantized(gemm, share)
-                if way is not None and not share.made:
-                    yield _quantize(rule, gemm, share.elements, way[0], count)
+                ways = rule.quantized(gemm, share)
+                if ways and not share.made:
+                    yield _quantize(rule, gemm, share.elements, [way[0] for way in ways], count)
 
 
-def _quantize(rule: Rule, gemm: Gemm, elements: int, read: Read, count: int) -> VectorStep:
-    _, length = read.gemm.stored(read.operand)
-    rows = ceil_div(elements, group_size(rule.operand(read), length))
+def _quantize(
+    rule: Rule, gemm: Gemm, elements: int, reads: Sequence[Read], count: int
+) -> VectorStep:
+    """Return the work of storing results in the formats of some operands."""
+    lengths = (read.gemm.stored(read.operand)[1] for read in reads)
+    sizes = (
+        group_size(rule.operand(read), length) for read, length in zip(reads, lengths, strict=True)
+    )
+    rows = sum(ceil_div(elements, size) for size in sizes)
     return VectorStep(
         name=f"{gemm.name}_{QUANTIZE}",
         operations=(QUANTIZE,),
         rows=rows,
-        elements=elements,
+        elements=elements * len(reads),
         after=(gemm.name,),
         streams=True,
         pieces=rows,
@@ -228,9 +263,10 @@ def _resolved(rule: Rule, staged: Staged, each: Mapping[Gemm, Bits]) -> Iterator
         if not staged.before:
             yield step
             continue
-        writes = tuple(_as_read(rule, staged, step, tensor) for tensor in step.writes)
-        if len(writes) == 1 and writes[0].bits_each is not None:
-            left[step.name] = writes[0].bits_each
+        writes = tuple(own for each in step.writes for own in _as_read(rule, staged, step, each))
+        known = [each.bits_each for each in writes if each.bits_each is not None]
+        if len(step.writes) == 1 and known:
+            left[step.name] = max(known)
         reads = (_as_made(tensor, made, left) for tensor in step.reads)
         yield replace(step, reads=tuple(reads), writes=writes)
 
@@ -250,11 +286,16 @@ def _by_layer(rule: Rule, staged: Staged, step: VectorStep) -> Iterator[VectorSt
         comes = near.makers[-1].name if near.makers and step.streams else ""  # read by none
         makers = [each for each in near.makers if each.name != comes]
         reads, writes, makes = (
-            [_of_product(rule, step, each, beside) for each in some]
+            [_of_products(rule, step, each, beside) for each in some]
             for some, beside in (
                 (step.reads, makers), (step.writes, near.readers), (step.makes, near.readers)
             )
         )  # fmt: skip
+        reads = [each[:1] for each in reads]  # stored once: in the format of the most bits
+        makes = [
+            each or _cached(rule, near, tensor)
+            for each, tensor in zip(makes, step.makes, strict=True)
+        ]
         if not any((*reads, *writes, *makes)):
             continue  # of other layers, whose steps have the same name
         own = replace(
@@ -270,34 +311,68 @@ def _by_layer(rule: Rule, staged: Staged, step: VectorStep) -> Iterator[VectorSt
     total = found.total()
     if len(found) < 2:
         yield next(iter(found), step)
-    elif step.streams or "softmax" in step.operations or step.count % total:
+    elif _may_be_fused(step) or step.count % total:
         yield _mean_step(rule, found)
     else:
         for own, layers in found.items():
             yield replace(own, count=step.count * layers // total)
 
 
-def _or_else(found: Sequence[Tensor | None], plain: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    return tuple(own or other for own, other in zip(found, plain, strict=True))
+def _may_be_fused(step: VectorStep) -> bool:
+    return (step.streams and bool(step.operations)) or "softmax" in step.operations
 
 
-def _of_product(
+def _or_else(found: Sequence[Sequence[Tensor]], plain: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    pairs = zip(found, plain, strict=True)
+    return tuple(each for own, other in pairs for each in own or (other,))
+
+
+def _of_products(
     rule: Rule, step: VectorStep, tensor: Tensor, near: Sequence[Gemm]
-) -> Tensor | None:
-    """Return a tensor as that product's operand that takes the most bits; None if of no product."""
+) -> Sequence[Tensor]:
+    """Return a tensor as those products' operand, once a format, the most bits first.
+
+    Empty where it is none of theirs.
+    """
     if tensor.kept or tensor.kind == "norm" or tensor.operand == "weight":
-        return None
+        return ()
     operand, rows = tensor.operand, ceil_div(tensor.elements, tensor.width)
     fits = [each for each in near if each.stored(operand)[1] == tensor.width]
     many = sum(each.m * each.batch * each.count for each in fits)
     if step.rows != many and not any(step.rows == each.m * each.batch for each in fits):
-        return None
+        return ()
     formats = {each: getattr(formats_for(rule.arch, each), operand) for each in fits}
-    widest = max(fits, key=lambda each: formats[each].bits_per_element(tensor.width, rows))
-    if formats[widest].label == format_of(rule.arch, tensor).label:
-        return tensor
-    kind: Any = format_kind(widest)
-    return tensor._replace(kind=kind, product=widest.name, layers=widest.layers)
+    fits.sort(key=lambda each: -formats[each].bits_per_element(tensor.width, rows))
+    by_label = {formats[each].label: each for each in reversed(fits)}
+    own = format_of(rule.arch, tensor).label
+    return [
+        tensor if label == own else _as_operand_of(tensor, each)
+        for label, each in reversed(by_label.items())
+    ]
+
+
+def _as_operand_of(tensor: Tensor, gemm: Gemm) -> Tensor:
+    kind: Any = format_kind(gemm)
+    return tensor._replace(kind=kind, product=gemm.name, layers=gemm.layers)
+
+
+def _cached(rule: Rule, near: Around, tensor: Tensor) -> Sequence[Tensor]:
+    """Return new keys and values, each as attention reads them; empty where one format has both."""
+    if (tensor.kind, tensor.operand) != ("attention", "weight"):
+        return ()
+    parts = {
+        role: sum(each.m * each.batch * getattr(each, name) for each in near.makers)
+        for role, name in (("scores", "keys"), ("mix", "values"))
+    }
+    readers = {role: next((g for g in near.attending if g.role == role), None) for role in parts}
+    found = [
+        _as_operand_of(tensor, gemm)._replace(elements=elements)
+        for (role, elements), gemm in zip(parts.items(), readers.values(), strict=True)
+        if gemm is not None and elements
+    ]
+    whole = sum(each.elements for each in found) == tensor.elements
+    own = format_of(rule.arch, tensor).label
+    return found if whole and any(format_of(rule.arch, e).label != own for e in found) else ()
 
 
 def _mean_step(rule: Rule, found: Counter[VectorStep]) -> VectorStep:
@@ -305,7 +380,15 @@ def _mean_step(rule: Rule, found: Counter[VectorStep]) -> VectorStep:
     most, total = max(found, key=lambda each: found[each]), found.total()
 
     def mean(name: str) -> tuple[Tensor, ...]:
-        columns = zip(*(getattr(each, name) for each in found), strict=True)
+        some = [getattr(each, name) for each in found]
+        if len({len(each) for each in some}) > 1:  # formats of which only some layers have more
+            bits = (
+                sum((stored_bits(rule.arch, each) for each in tensors), Fraction(0)) * layers
+                for tensors, layers in zip(some, found.values(), strict=True)
+            )
+            first = getattr(most, name)[0]
+            return (first._replace(bits_each=sum(bits, Fraction(0)) / total / first.elements),)
+        columns = zip(*some, strict=True)
         return tuple(
             tensor._replace(
                 bits_each=sum(
@@ -323,15 +406,17 @@ def _mean_step(rule: Rule, found: Counter[VectorStep]) -> VectorStep:
     return replace(most, reads=mean("reads"), writes=mean("writes"))
 
 
-def _as_read(rule: Rule, staged: Staged, step: VectorStep, tensor: Tensor) -> Tensor:
-    """Return a tensor that a step leaves as the first product stores it that reads it."""
-    if tensor.operand != "input" or tensor.kept:
-        return tensor
-    for gemm in taken_by(staged.before, step):
+def _as_read(rule: Rule, staged: Staged, step: VectorStep, tensor: Tensor) -> Iterator[Tensor]:
+    """Yield a tensor that a step leaves, once for each format of the products that read it."""
+    found: dict[str, Tensor] = {}
+    for gemm in taken_by(staged.before, step) if tensor.operand == "input" else ():
         read = Read(gemm, "input")
-        if read.elements == tensor.elements:
-            return tensor._replace(bits_each=rule.read(read)[0])
-    return tensor
+        if read.elements == tensor.elements and not tensor.kept:
+            label = rule.operand(read).label
+            kind: Any = format_kind(gemm)
+            own = tensor._replace(kind=kind, product=gemm.name, layers=gemm.layers)
+            found.setdefault(label, own._replace(bits_each=rule.read(read)[0]))
+    yield from found.values() or [tensor]
 
 
 def _as_made(

@@ -118,10 +118,14 @@ def _states(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
 
 
 def _quantizing(arch: Arch, step: VectorStep) -> Iterator[Operation]:
-    """Yield the work of storing what a step makes in another format than results have."""
+    """Yield the work of storing what a step makes in another format than results have.
+
+    Linear layers make keys and values, and what layers add to.
+    """
     for tensor in (*step.writes, *step.makes):
         stored = format_of(arch, tensor)
-        plain = formats_of(arch, "linear" if tensor.kind == "norm" else tensor.kind).output
+        linear = tensor.kind == "norm" or tensor.operand == "weight"
+        plain = formats_of(arch, "linear" if linear else tensor.kind).output
         if stored.label != plain.label:
             groups = ceil_div(tensor.width, group_size(stored, tensor.width))  # the last is short
             rows = ceil_div(tensor.elements, tensor.width) * groups

@@ -115,11 +115,15 @@ def taken_by(products: Sequence[Product], step: VectorStep) -> Iterator[Gemm]:
 
 
 class Around(NamedTuple):
-    """The products around a step in some layers that are alike: what it works on, what reads it."""
+    """The products around a step in some layers that are alike: what it works on, what reads it.
+
+    ``attending`` have what it works on as their weight operand: keys and values.
+    """
 
     makers: tuple[Gemm, ...]
     readers: tuple[Gemm, ...]
     layers: int
+    attending: tuple[Gemm, ...] = ()
 
 
 def around(staged: Staged, step: VectorStep) -> Iterator[Around]:
@@ -143,7 +147,8 @@ def around(staged: Staged, step: VectorStep) -> Iterator[Around]:
         makers = tuple(p.gemm for p in each.products if p.gemm.name in step.after)
         if makers:
             readers = [*taken_by(each.products, step)] or [*_next_turn(each, step.after)]
-            yield Around(makers, tuple(readers), each.layers.count)
+            attending = (p.gemm for p in each.products if set(p.weights) & set(step.after))
+            yield Around(makers, tuple(readers), each.layers.count, tuple(attending))
 
 
 def _next_turn(layer: LayerProducts, exits: Sequence[str]) -> Iterator[Gemm]:

@@ -11,9 +11,10 @@ from bitlathe.arch import load_arch, resolve
 from bitlathe.arch.formats import Formats
 from bitlathe.arch.loader import arch_names
 from bitlathe.datatypes.schemes.scheme import Scheme
+from bitlathe.sim.chip import Chip
 from bitlathe.sim.policy import formats_for, layer_bits
 from bitlathe.sim.results import results_of
-from bitlathe.sim.vector import stored_bits
+from bitlathe.sim.vector import pass_of, stored_bits
 from bitlathe.workloads import ConvShape, load_model
 from bitlathe.workloads.conv import conv_gemm
 
@@ -249,7 +250,7 @@ ROWS_OF_32 = {bits: TOKENS * (32 * bits + 16) for bits in (4, 8)}
         ({"names": ["gate_proj", "up_proj"], "input": "int4@channel"},
          "o_proj_norm", "output", {ROWS_OF_32[4]: 2}),
         ({"names": ["gate_proj"], "input": "int4@channel"},  # up_proj reads 8 bits of it
-         "o_proj_norm", "output", {ROWS_OF_32[8]: 2}),
+         "o_proj_norm", "output", {ROWS_OF_32[4] + ROWS_OF_32[8]: 2}),
         ({"names": ["?_proj"], "layers": [0], "input": "int4@channel"},
          "down_proj_norm", "output", {ROWS_OF_32[4]: 1, ROWS_OF_32[8]: 1}),
         ({"kind": "lm_head", "input": "int4@channel"}, "final_norm", "output", {32 * 4 + 16: 1}),
@@ -268,6 +269,47 @@ def test_steps_read_and_leave_what_rules_say_of_the_products_beside(rule, step, 
     run = bl.simulate(chip, LLAMA, context=TOKENS, fidelity="analytic", fusion=False)
     found = {each.dram_bits[operand]: each.count for each in run.layers if each.name == step}
     assert found == said
+
+
+def test_what_is_read_in_two_formats_is_stored_and_quantized_in_each():
+    """Two layers read 8 bits and 4 of one's results: 12 are written, and each reads its own."""
+    layers = [
+        {"name": name, "out_channels": many, "kernel": 1, "from": source}
+        for name, many, source in (("a", 8, "input"), ("b", 8, "a"), ("c", 12, "a"))
+    ]
+    own = {"weight": "int8@channel", "input": "int8@channel", "output": "fp16"}
+    rule = {"kind": "conv", "names": ["c"], "input": "int4@channel"}
+    chip = chip_of_halves(**{"formats.conv": own, "formats.rules": [rule]})
+    net = {"input": [3, 4, 4], "layers": layers}
+    run = bl.simulate(chip, net, fidelity="analytic", fusion=False)
+    rows = {layer.name: layer for layer in run.layers}
+    pixels, elements = 16, 16 * 8
+    read = {8: elements * 8 + pixels * 16, 4: elements * 4 + pixels * 16}
+    assert rows["a"].dram_bits["output"] == sum(read.values())
+    assert [rows[name].dram_bits["input"] for name in "bc"] == [read[8], read[4]]
+    special = chip.vector_unit.lane(28).special_cycles
+    work = 2 * (3 * elements + pixels * special)
+    assert rows["a_quantize"].busy_cycles["vector"] == -(-work // chip.vector_unit.lanes)
+
+
+@pytest.mark.parametrize(
+    ("names", "output", "groups"),
+    [
+        (["attention_qk"], "fp16", (4, 8)), (["attention_av"], "fp16", (8, 4)),
+        (["attention_*"], "fp16", (4, 4)), (["attention_qk"], "int8@channel", (4,)),
+    ],
+)  # fmt: skip
+def test_keys_and_values_are_quantized_each_in_its_own_format(names, output, groups):
+    """Where the array leaves another one; a special function for each scale of 4, or of 8."""
+    rule = {"kind": "attention", "names": names, "weight": {**KNOWN, "scheme": "int8@g4"}}
+    chip = chip_of_halves(**{"formats.rules": [rule], "formats.linear.output": output})
+    arch, model = resolve(chip, phase="prefill", model=""), load_model(LLAMA)
+    _, stored = results_of(arch, model, model.staged("prefill", TOKENS))
+    (step,) = (each for each in stored.steps if each.name == "kv_cache")
+    elements = TOKENS * 16
+    lanes, special = arch.vector_unit.lanes, arch.vector_unit.lane(28).special_cycles
+    work = sum(3 * elements + elements // group * special for group in groups)
+    assert pass_of(Chip.of(arch), step).lane_cycles == -(-work // lanes)
 
 
 @pytest.mark.parametrize("rule", [{"names": ["*down*"], "input": "int4@channel"},
