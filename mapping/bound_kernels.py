@@ -561,7 +561,8 @@ def tier_floors(extents, counts, smallest, plan, layout, rates, scratch, found, 
     plan, layout, rates : tuple
     scratch : tuple
         (G - 1, D), (places,), (places, 2), (memories,) int64, (3, P) and (8, 1 + 2 P) float64
-        arrays, (places,) int64 array: room.
+        arrays, (places,), (N,) and (N,) int64 and (N, 2, 1 + 2 P) float64 arrays, of as many as
+        there are tiles of the second dimension: room.
     found, deeper : (2, G - 1, 1 + 2 P, M, N) float64 array
         Of each tier, with each tile of the first dimension and each of the second, and no larger
         ones further in: least energy, least clocks of each port with those that may be spared left
@@ -602,33 +603,53 @@ def _fill_row(
     tier, m, extents, counts, smallest, plan, layout, rates, scratch, found, deeper, by_kind
 ):  # fmt: skip
     """Write the cells of a tier with one tile of the first dimension: see `tier_floors`."""
-    tile, partial, held, needs, busy, rows, _ = scratch
-    at, k = tile[tier - 1], 0
-    for n in range(counts[1] - 1, -1, -1):  # the larger, the smaller the third's largest
+    tile, _, _, _, busy, rows, _, largest_of, _, _ = scratch
+    at = tile[tier - 1]
+    _find_largest(tier, m, extents, counts, smallest, plan, layout, scratch)
+    for n in range(counts[1]):
+        at[0], at[1], k = extents[0, m], extents[1, n], largest_of[n]
         for row in range(found.shape[2]):
             for i in range(5):
                 rows[i, row] = NONE
-        _note_row(tier, m, n, rows, found, by_kind)
-        at[0], at[1] = extents[0, m], extents[1, n]
-        for d in range(3, counts.size):  # the smallest fits best, the largest moves least
-            at[d] = smallest[tier - 1, d]
-        while k < counts[2]:
-            at[2] = extents[2, k]
-            if has_room(tier, True, tile, partial, held, needs, plan, layout):
-                break
-            k += 1
+        if k == counts[2] or tier == 1:
+            _note_row(tier, m, n, rows, found, by_kind)
         if k == counts[2]:
             continue
         if tier == 1:
+            at[2] = extents[2, k]
             _fill_cell(
-                m, n, extents[2, k], extents, smallest, plan, layout, rates, scratch, found,
-                deeper, by_kind,
-            )  # fmt: skip
+                m, n, k, extents, smallest, plan, layout, rates, scratch, found, deeper, by_kind
+            )
             continue
+        at[2] = extents[2, k]
         for d in range(3, counts.size):
             at[d] = extents[d, 0]
         least_of_tier(tier, tile, plan, rates, busy, rows[0:2], rows[2:5])
         _note_row(tier, m, n, rows, found, by_kind)
+
+
+@inner
+def _find_largest(tier, m, extents, counts, smallest, plan, layout, scratch):
+    """Note the largest tiles of the third dimension that have room, by tiles of the second.
+
+    The smaller the others, the larger: those of the row before, with a larger tile of the first
+    dimension, have room here too; those with a smaller tile of the second are the largest here.
+    """
+    tile, partial, held, needs, _, _, _, largest_of, kept_of, _ = scratch
+    at, k = tile[tier - 1], 0
+    at[0] = extents[0, m]
+    for d in range(3, counts.size):  # the smallest fits best, the largest moves least
+        at[d] = smallest[tier - 1, d]
+    for n in range(counts[1] - 1, -1, -1):
+        if m == 0:
+            largest_of[n], kept_of[n] = counts[2], -1
+        at[1] = extents[1, n]
+        while k < largest_of[n]:
+            at[2] = extents[2, k]
+            if has_room(tier, True, tile, partial, held, needs, plan, layout):
+                break
+            k += 1
+        largest_of[n] = k
 
 
 @inner
@@ -643,7 +664,7 @@ def _note_row(tier, m, n, rows, found, by_kind):
 
 @inner
 def _fill_cell(
-    m, n, most, extents, smallest, plan, layout, rates, scratch, found, deeper, by_kind
+    m, n, k, extents, smallest, plan, layout, rates, scratch, found, deeper, by_kind
 ):  # fmt: skip
     """Write a cell of the first tier, of which the third dimension's tile is at most so large.
 
@@ -651,9 +672,11 @@ def _fill_cell(
     has no room for a block, which then comes anew (`blocks_again`). So the largest tile is tried,
     and the largest of which a block has room in each of those memories.
     """
-    tile, _, _, _, busy, rows, largest = scratch
-    at, places = tile[0], layout[PLACES]
+    tile, _, _, _, busy, rows, largest, _, kept_of, _ = scratch
+    at, places, most = tile[0], layout[PLACES], extents[2, k]
     deep = by_kind.shape[1] > 0 and plan[WINDOWS_OF].shape[0] == 0
+    if not deep and _take_kept(m, n, k, plan, scratch, found, deeper):
+        return
     for place in range(places.shape[0]):
         largest[place] = _largest_inside(place, most, tile, plan, layout) if deep else -1
     for place in range(-1, places.shape[0]):
@@ -676,11 +699,47 @@ def _fill_cell(
             for row in range(found.shape[2]):
                 once = rows[2 + outer, row] + max(deeper[0, 0, row, m, n], rows[5, row])
                 found[0, 0, row, m, n] = min(found[0, 0, row, m, n], once)
+        if not deep:
+            kept_of[n] = k if move < 0 else -1
+            _keep_cell(m, n, rows, scratch, found, deeper)
+            continue
         for row in range(found.shape[2]):
-            if not deep:
-                found[0, 0, row, m, n] = rows[0, row] + deeper[0, 0, row, m, n]
             again = rows[1, row] + deeper[1, 0, row, m, n]
             found[1, 0, row, m, n] = min(found[1, 0, row, m, n], again)
+
+
+@inner
+def _keep_cell(m, n, rows, scratch, found, deeper):
+    """Write a cell of the first tier, and keep it for those of the next row."""
+    kept = scratch[9]
+    for row in range(found.shape[2]):
+        for way in range(2):
+            kept[n, way, row] = rows[way, row]
+            found[way, 0, row, m, n] = rows[way, row] + deeper[way, 0, row, m, n]
+
+
+@inner
+def _take_kept(m, n, k, plan, scratch, found, deeper):
+    """Write a cell of the first tier from that of larger tiles; whether one was kept.
+
+    Of tiles with the same of the third dimension the larger move no less into the tier, and no
+    later. Where sums come again further in, which is the more likely the larger the tiles, cells
+    are not kept.
+    """
+    kept_of, kept = scratch[8], scratch[9]
+    if plan[WINDOWS_OF].shape[0]:
+        return False
+    if kept_of[n] != k:
+        if n == 0 or kept_of[n - 1] != k:
+            return False
+        kept_of[n] = k
+        for row in range(found.shape[2]):
+            for way in range(2):
+                kept[n, way, row] = kept[n - 1, way, row]
+    for row in range(found.shape[2]):
+        for way in range(2):
+            found[way, 0, row, m, n] = kept[n, way, row] + deeper[way, 0, row, m, n]
+    return True
 
 
 @inner

@@ -92,6 +92,10 @@ class Frame:
         Places that may be doubled, as a mask.
     end_ports : list of list of list of int
         Ports by move, kind and end.
+    rooms : list of int
+        Bits, or words, of each memory, by name.
+    held_ratios : list of (int, int)
+        Bits of a finished element, as a ratio, by place.
     unbounded : list of bool
         Of each memory, by name, whether it has no bound.
     kept_by_tier : dict of str to tuple of bool
@@ -138,7 +142,9 @@ class Frame:
         self._pack_moves()
         self._pack_places()
         self.end_ports: list[list[list[int]]] = self.ends[..., kernels.PORT].tolist()
-        self.unbounded = [size == np.iinfo(np.int64).max for size in self.room.tolist()]
+        self.rooms: list[int] = self.room.tolist()
+        self.held_ratios: list[list[int]] = self.held_ratio[:, 0].tolist()
+        self.unbounded = [size == np.iinfo(np.int64).max for size in self.rooms]
         self.kept_by_tier = {dim: self._kept(dim) for dim in dims}
         ratios = self.ends[..., kernels.UP : kernels.DOWN + 1].reshape(-1, 2)
         self.most = max(int(ratios.max()), int(self.held_ratio.max(initial=1)))

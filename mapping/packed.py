@@ -78,6 +78,7 @@ class Packed:
         self.place_rows, self.held_ratio = frame.place_rows, frame.held_ratio
         self.room, self.doublable, self.width = frame.room, frame.doublable, frame.width
         self.allowed, self.unbounded = frame.allowed, frame.unbounded
+        self.rooms, self.held_ratios = frame.rooms, frame.held_ratios
         self.kept_by_tier, self.end_ports = frame.kept_by_tier, frame.end_ports
         kinds = kinds_of(layer)
         self._kinds: Ints = np.array([kinds[dim] for dim in self.dims], np.int64)
@@ -147,85 +148,11 @@ class Packed:
     @cached_property
     def scratch(self) -> tuple[Any, ...]:
         """The arrays that `search_kernels.search_tiles` computes in (`scratch_kernels`)."""
-        groups, many, ports = len(self.tiers), len(self.dims), len(self.ports)
-        loops, places, moves = groups * many, len(self.places), len(self.moves)
-        slots = 1 + (1 << shared_kernels.SLOT_BITS * (groups - 1))
-        by_order = slots + len(ORDERS)  # and two tiles of the first tier
-        sums = kernels.SUM_ROWS, kernels.SUM_COLUMNS
         border = self._windows[:, window_kernels.AHEAD] + self._windows[:, window_kernels.BEHIND]
-        clips = 1 + int(border.max(initial=0))
-        at_border = int((2 * groups * (border + 3)).sum())  # blocks of a loop that differ there
-        slid = len(self._windows)
-
-        def ints(*shape: int) -> Ints:
-            return np.zeros(shape, np.int64)
-
-        return (
-            ints(ports, kernels.PORT_COLUMNS),  # sums of the ports for what the array takes
-            ints(ports, kernels.PORT_COLUMNS),  # and for a mapping
-            ints(moves, by_order, *sums),  # sums of transfers by slot (`shared_kernels`)
-            np.zeros((moves, by_order)),  # and their energy
-            ints(kernels.WORK_ROWS, max(4, loops, many + slid, clips)),
-            ints(loops + 2 + at_border, max(pair_kernels.PENDING, many + 2 + slid)),
-            ints(groups, many),  # tiles
-            (ints(loops), ints(loops), ints(loops)),  # loops: dimensions, tiles, groups
-            ints(groups + 1),  # loops outside each tier
-            ints(1 << places),  # sets of doubled places that fit
-            ints(places),  # places that hold unfinished sums
-            ints(places, 2),  # what one tile takes at each place
-            ints(len(self.room)),
-            ints(4 + groups, max(many, ports) + 2),  # edges
-            np.zeros((4, ports)),  # clocks that ports take at least (`bound_kernels`)
-            np.zeros(bound_kernels.OUT),  # bounds
-            ints(many),  # chains
-            ints(groups, many),  # chains to try of each level: the first,
-            ints(groups, many),  # and where they end
-            ints(groups + 1),  # candidates of each level: the next one,
-            ints(groups + 1),  # and where they end
-            np.zeros((8, 1 + 2 * ports)),  # energy and clocks that tiers without tiles take,
-            np.zeros((groups, 1 + 2 * ports)),  # and those of each level take, at least
-            ints(groups),  # clocks beside the steps, by level
-            ints(len(ORDERS), ports, nest_kernels.ORDER_COLUMNS),  # what outermost loops move,
-            np.zeros(len(ORDERS)),  # and its energy
-            ints(2),  # chains of the first two dimensions
-            (  # counts of the mapping kept last: of transfers and ports, clocks of the edges
-                ints(moves, *sums),
-                ints(ports, kernels.PORT_COLUMNS),
-                ints(2),
-            ),
-            ints(moves, by_order, ports, kernels.PORT_COLUMNS),  # what slots take of the ports,
-            ints(moves, slots + shared_kernels.EDGED),  # and which are filled
-            (  # of a nest: order of each group, kinds with loops, slots of one tile; places of
-                # unfinished sums, how many sets of doubled places fit, clocks of the last store
-                ints(groups),
-                ints(groups),
-                ints(moves),
-                ints(3),
-            ),
-            ints(*sums),  # sums of what has no window
-            self._book,
-            ints(2),  # nodes that were spent, and how many may be
-        )
-
-    @property
-    def _book(self) -> tuple[Any, ...]:
-        """The arrays in which transfers of products are looked up (`alike_kernels`)."""
-        groups, dims, moves = len(self.tiers), len(self.dims), len(self.moves)
-        tiles = groups**dims
-        pairs = 2 + (2 << 3 * (groups - 1))  # each loop of three dimensions leaves a rest
-        if self.layer.windows or groups > alike_kernels.MOST_GROUPS:  # these have none
-            dims = tiles = pairs = 0
-        return (
-            np.zeros(dims * alike_kernels.NODES * alike_kernels.NODE_COLUMNS, np.int64),
-            np.zeros((dims, groups + 1), np.int64),
-            np.zeros((moves, dims * alike_kernels.NODES), np.int64),
-            np.zeros((moves, tiles * alike_kernels.ENTRY), np.int64),
-            np.zeros((moves, alike_kernels.FACTS), np.int64),
-            np.zeros((moves, 2 * kernels.SUM_ROWS)),
-            np.zeros(alike_kernels.NODES, np.int64),
-            np.zeros((moves, pair_kernels.PARTS, pairs * pair_kernels.PAIR), np.int64),
-            np.zeros((moves, pair_kernels.PARTS, pair_kernels.HEADS), np.int64),
-        )
+        return _scratch_for(
+            len(self.tiers), len(self.dims), len(self.ports), len(self.places), len(self.moves),
+            len(self.room), tuple(border.tolist()),
+        )  # fmt: skip
 
     def rates(self, plan: tuple[Any, ...]) -> tuple[Any, Any, Any]:
         """Return what one element takes; see `bound_kernels.move_rates`."""
@@ -449,3 +376,96 @@ class Packed:
                 energy += self._elements(move.operand) * (once + again * rest)
         self._bounded = ways, cycles, energy
         return cycles, energy
+
+
+def _scratch_for(
+    groups: int,
+    many: int,
+    ports: int,
+    places: int,
+    moves: int,
+    memories: int,
+    border: tuple[int, ...],
+) -> tuple[Any, ...]:
+    """Return the arrays of `Packed.scratch`.
+
+    ``many``: dimensions. ``border``: pixels of it, by window.
+    """
+    loops = groups * many
+    slots = 1 + (1 << shared_kernels.SLOT_BITS * (groups - 1))
+    by_order = slots + len(ORDERS)  # and two tiles of the first tier
+    sums = kernels.SUM_ROWS, kernels.SUM_COLUMNS
+    clips, slid = 1 + max(border, default=0), len(border)
+    differ = sum(2 * groups * (each + 3) for each in border)  # blocks of a loop, at the border
+
+    def ints(*shape: int) -> Ints:
+        return np.zeros(shape, np.int64)
+
+    return (
+        ints(ports, kernels.PORT_COLUMNS),  # sums of the ports for what the array takes
+        ints(ports, kernels.PORT_COLUMNS),  # and for a mapping
+        ints(moves, by_order, *sums),  # sums of transfers by slot (`shared_kernels`)
+        np.zeros((moves, by_order)),  # and their energy
+        ints(kernels.WORK_ROWS, max(4, loops, many + slid, clips)),
+        ints(loops + 2 + differ, max(pair_kernels.PENDING, many + 2 + slid)),
+        ints(groups, many),  # tiles
+        (ints(loops), ints(loops), ints(loops)),  # loops: dimensions, tiles, groups
+        ints(groups + 1),  # loops outside each tier
+        ints(1 << places),  # sets of doubled places that fit
+        ints(places),  # places that hold unfinished sums
+        ints(places, 2),  # what one tile takes at each place
+        ints(memories),
+        ints(4 + groups, max(many, ports) + 2),  # edges
+        np.zeros((4, ports)),  # clocks that ports take at least (`bound_kernels`)
+        np.zeros(bound_kernels.OUT),  # bounds
+        ints(many),  # chains
+        ints(groups, many),  # chains to try of each level: the first,
+        ints(groups, many),  # and where they end
+        ints(groups + 1),  # candidates of each level: the next one,
+        ints(groups + 1),  # and where they end
+        np.zeros((8, 1 + 2 * ports)),  # energy and clocks that tiers without tiles take,
+        np.zeros((groups, 1 + 2 * ports)),  # and those of each level take, at least
+        ints(groups),  # clocks beside the steps, by level
+        ints(len(ORDERS), ports, nest_kernels.ORDER_COLUMNS),  # what outermost loops move,
+        np.zeros(len(ORDERS)),  # and its energy
+        ints(2),  # chains of the first two dimensions
+        (  # counts of the mapping kept last: of transfers and ports, clocks of the edges
+            ints(moves, *sums),
+            ints(ports, kernels.PORT_COLUMNS),
+            ints(2),
+        ),
+        ints(moves, by_order, ports, kernels.PORT_COLUMNS),  # what slots take of the ports,
+        ints(moves, slots + shared_kernels.EDGED),  # and which are filled
+        (  # of a nest: order of each group, kinds with loops, slots of one tile; places of
+            # unfinished sums, how many sets of doubled places fit, clocks of the last store
+            ints(groups),
+            ints(groups),
+            ints(moves),
+            ints(3),
+        ),
+        ints(*sums),  # sums of what has no window
+        _book_for(groups, 0 if border else many, moves),
+        ints(2),  # nodes that were spent, and how many may be
+    )
+
+
+def _book_for(groups: int, dims: int, moves: int) -> tuple[Any, ...]:
+    """Return the arrays in which transfers of products are looked up (`alike_kernels`).
+
+    Convolutions have none: ``dims`` is 0.
+    """
+    tiles = groups**dims
+    pairs = 2 + (2 << 3 * (groups - 1))  # each loop of three dimensions leaves a rest
+    if dims == 0 or groups > alike_kernels.MOST_GROUPS:  # these have none
+        dims = tiles = pairs = 0
+    return (
+        np.zeros(dims * alike_kernels.NODES * alike_kernels.NODE_COLUMNS, np.int64),
+        np.zeros((dims, groups + 1), np.int64),
+        np.zeros((moves, dims * alike_kernels.NODES), np.int64),
+        np.zeros((moves, tiles * alike_kernels.ENTRY), np.int64),
+        np.zeros((moves, alike_kernels.FACTS), np.int64),
+        np.zeros((moves, 2 * kernels.SUM_ROWS)),
+        np.zeros(alike_kernels.NODES, np.int64),
+        np.zeros((moves, pair_kernels.PARTS, pairs * pair_kernels.PAIR), np.int64),
+        np.zeros((moves, pair_kernels.PARTS, pair_kernels.HEADS), np.int64),
+    )

@@ -4,7 +4,6 @@ A tier's tiles are taken alone, as if they were the only ones: tiles outside of 
 them further, and more often. Of each number of blocks of a dimension the least tile stands for all.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -34,27 +33,6 @@ class TierTiles:
 
     lists: tuple[tuple[int, ...], ...]
     least: Ints
-
-    def places(self, sizes: Ints, chains: Sequence[Ints]) -> Ints:
-        """Return where tiles of the first two dimensions stand in their lists.
-
-        Parameters
-        ----------
-        sizes : (D,) int64 array
-        chains : sequence of (N, G) int64 array
-            Tiles of each dimension, tier by tier.
-
-        Returns
-        -------
-        (2, N, G - 1) int64 array
-        """
-        tiers = self.least.shape[0]
-        found = np.zeros((2, max(map(len, chains)), max(1, tiers)), np.int64)
-        for d in range(2):
-            blocks = -(-sizes[d] // np.array(self.lists[d]))
-            counts = -(-sizes[d] // chains[d][:, :tiers])
-            found[d, : len(chains[d]), :tiers] = np.searchsorted(blocks, counts)
-        return found
 
 
 @lru_cache(maxsize=4096)
@@ -118,24 +96,40 @@ def floors_of(
     """
     groups, dims = tiles.least.shape[0], len(tiles.lists)
     ports = rates[0].shape[2]
-    extents = np.ones((dims, max(map(len, tiles.lists))), np.int64)
-    for d, some in enumerate(tiles.lists):
-        extents[d, : len(some)] = some
-    counts: Ints = np.array([len(some) for some in tiles.lists], np.int64)
-    places, room = len(layout[0]), len(layout[2])
-    scratch = (
-        np.ones((groups, dims), np.int64),
-        np.zeros(places, np.int64),
-        np.zeros((places, 2), np.int64),
-        np.zeros(room, np.int64),
-        np.zeros((3, ports)),
-        np.zeros((8, 1 + 2 * ports)),
-        np.zeros(places, np.int64),
-    )
-    found = np.zeros((2, groups, 1 + 2 * ports, len(tiles.lists[0]), len(tiles.lists[1])))
-    deeper = np.zeros_like(found)
-    by_kind = np.zeros((3, max(0, groups - 1) * with_blocks, *found.shape[2:]))
+    extents, counts = _extents_of(tiles.lists)
+    scratch = _room_for(groups, dims, ports, len(layout[0]), len(layout[2]), len(tiles.lists[1]))
+    found = np.empty((2, groups, 1 + 2 * ports, len(tiles.lists[0]), len(tiles.lists[1])))
+    deeper = np.zeros(found.shape)
+    by_kind = np.empty((3, max(0, groups - 1) * with_blocks, *found.shape[2:]))
     bound_kernels.tier_floors(
         extents, counts, tiles.least, plan, layout, rates, scratch, found, deeper, by_kind
     )
     return np.maximum(found[0], found[1]), deeper, by_kind
+
+
+@lru_cache(maxsize=1024)
+def _extents_of(lists: tuple[tuple[int, ...], ...]) -> tuple[Ints, Ints]:
+    """Return the tiles of all dimensions as one array, and how many each has."""
+    extents: Ints = np.ones((len(lists), max(map(len, lists))), np.int64)
+    for d, some in enumerate(lists):
+        extents[d, : len(some)] = some
+    return extents, np.array([len(some) for some in lists], np.int64)
+
+
+@lru_cache(maxsize=256)
+def _room_for(
+    groups: int, dims: int, ports: int, places: int, memories: int, tiles: int
+) -> tuple[Any, ...]:
+    """Return the arrays that `bound_kernels.tier_floors` computes in."""
+    return (
+        np.ones((groups, dims), np.int64),
+        np.zeros(places, np.int64),
+        np.zeros((places, 2), np.int64),
+        np.zeros(memories, np.int64),
+        np.zeros((3, ports)),
+        np.zeros((8, 1 + 2 * ports)),
+        np.zeros(places, np.int64),
+        np.zeros(tiles, np.int64),
+        np.zeros(tiles, np.int64),
+        np.zeros((tiles, 2, 1 + 2 * ports)),
+    )

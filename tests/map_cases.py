@@ -136,8 +136,18 @@ def random_bits(rng: random.Random) -> OperandBits:
     )
 
 
+def some_tiles(unrolled: Unrolled, rng: random.Random, most: int) -> None:
+    """Leave a few of the tiles of each dimension."""
+    unrolled.chains = tuple(
+        each.some(sorted(rng.sample(range(many), min(many, rng.randint(1, most)))))
+        for each in unrolled.chains
+        for many in (len(each.tiles),)
+    )
+
+
 def one_order(unrolled: Unrolled, rng: random.Random) -> None:
     """Leave one order of each group's loops, by which dimensions have one."""
+    unrolled.allowed = unrolled.allowed.copy()
     for by_live in unrolled.allowed:
         for live in range(8):
             some = np.flatnonzero(by_live[:, live])
@@ -251,12 +261,9 @@ def compiled_and_plain(
     ways = Ways(packed.layer, chip.axes)
     number = rng.randrange(len(ways))
     unrolled = Unrolled(packed, ways.way(number), 0, packed.units_pj(ways)[number])
-    if not all(len(each) for each in unrolled.chain_lists):
+    if not all(len(each.tiles) for each in unrolled.chains):
         return None
-    picks = [rng.randrange(len(each)) for each in unrolled.chain_lists]
-    unrolled.chain_lists = [
-        each[pick : pick + 1] for each, pick in zip(unrolled.chain_lists, picks, strict=True)
-    ]
+    some_tiles(unrolled, rng, 1)
     one_order(unrolled, rng)
     unrolled.fixed[2] &= rng.getrandbits(8)
     front = new_front(0, max(4, len(packed.dims)))

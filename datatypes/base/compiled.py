@@ -23,7 +23,10 @@ from uuid import uuid4
 
 import numba
 import numpy as np
+from llvmlite.binding import Linkage  # type: ignore[import-untyped]
 from numba.core.caching import FunctionCache
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.dispatcher import Dispatcher
 from numba.core.serialize import dumps
 
@@ -186,6 +189,37 @@ class KernelCache(_Base):  # type: ignore[misc]
             self._end_turn()
 
 
+_Library: Any = JITCodeLibrary
+_Compiler: Any = CompilerBase
+_passes: Any = DefaultPassBuilder
+
+
+class _KernelLibrary(_Library):  # type: ignore[misc]
+    """A kernel's machine code, with all that it calls as its own.
+
+    numba leaves the functions that a kernel calls open to calls from elsewhere, so that LLVM keeps
+    each with all its arguments: an array is seven numbers or more, and a tuple of arrays hundreds.
+    Nothing else calls them; as functions of the kernel alone they are put in place, or take what
+    they use.
+    """
+
+    def _optimize_final_module(self) -> None:
+        for function in self._final_module.functions:
+            if not function.is_declaration and function.linkage == Linkage.linkonce_odr:
+                function.linkage = Linkage.internal
+        super()._optimize_final_module()
+
+
+class _KernelCompiler(_Compiler):  # type: ignore[misc]
+    """numba's compiler, of kernels whose functions are their own."""
+
+    def define_pipelines(self) -> list[Any]:
+        codegen = self.state.targetctx.codegen()
+        self.state.library = _KernelLibrary(codegen, self.state.func_id.func_qualname)
+        self.state.library.enable_object_caching()
+        return [_passes.define_nopython_pipeline(self.state)]
+
+
 def _keep(made: Any, function: Kernel) -> None:
     try:
         made._cache = KernelCache(function)
@@ -221,7 +255,7 @@ def compiled(function: Any = None, /, **options: Any) -> Any:
     def decorate(function: Callable[..., Any]) -> Any:
         if switched_off():  # compiled code does not warn of overflow either
             return np.errstate(all="ignore")(function)
-        made: Any = numba.njit(**options)(function)
+        made: Any = numba.njit(pipeline_class=_KernelCompiler, **options)(function)
         if isinstance(made, Dispatcher):  # not where numba's own settings say otherwise
             _keep(made, function)
         return made

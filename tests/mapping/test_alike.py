@@ -47,8 +47,8 @@ def random_nest(rng: np.random.Generator, unrolled: Unrolled) -> list[int]:
     """Choose tiles and orders of loops; return how many loops are outside each tier."""
     scratch, (_, _, _, _, _, members) = unrolled.packed.scratch, unrolled.space
     tile, cuts = scratch[TILES], [0]
-    for d, chains in enumerate(unrolled.chain_lists):
-        tile[:, d] = chains[int(rng.integers(len(chains)))]
+    for d, chain in enumerate(unrolled.chains):
+        tile[:, d] = chain.tiles[int(rng.integers(len(chain.tiles)))]
     for g in range(len(tile)):
         args = members, tile, unrolled.packed.sizes, scratch[LOOPS]
         at = nest_kernels._append(g, 3, *args, cuts[-1])
@@ -61,7 +61,7 @@ def test_looked_up_as_followed(name: str) -> None:
     rng, seen = np.random.default_rng(len(name)), 0
     while seen < 60:
         unrolled = random_unrolled(rng, name)
-        if not all(len(each) for each in unrolled.chain_lists):
+        if not all(len(each.tiles) for each in unrolled.chains):
             continue
         cuts, plan, scratch = random_nest(rng, unrolled), unrolled.plan, unrolled.packed.scratch
         (dims, tiles, groups), book, stack = scratch[LOOPS], scratch[BOOK], scratch[STACK]
@@ -100,7 +100,7 @@ def test_counted_once_for_orders_that_are_alike(name: str) -> None:
     rng, seen = np.random.default_rng(7), 0
     while seen < 150:
         unrolled = random_unrolled(rng, name)
-        if not all(len(each) for each in unrolled.chain_lists):
+        if not all(len(each.tiles) for each in unrolled.chains):
             continue
         random_nest(rng, unrolled)
         plan, scratch, members = unrolled.plan, unrolled.packed.scratch, unrolled.space[-1]

@@ -29,6 +29,7 @@ from map_cases import (
     random_bits,
     random_chip,
     random_conv,
+    some_tiles,
 )
 
 
@@ -111,12 +112,9 @@ def test_no_bound_excludes_the_best_of_a_part_with_a_border(seed: int) -> None:
         ways = Ways(packed.layer, chip.axes)
         number = rng.randrange(len(ways))
         unrolled = Unrolled(packed, ways.way(number), 0, packed.units_pj(ways)[number])
-        if not all(len(each) for each in unrolled.chain_lists):
+        if not all(len(each.tiles) for each in unrolled.chains):
             continue
-        unrolled.chain_lists = [
-            each[sorted(rng.sample(range(len(each)), min(len(each), rng.randint(1, 4))))]
-            for each in unrolled.chain_lists
-        ]
+        some_tiles(unrolled, rng, 4)
         one_order(unrolled, rng)
         bounds = [packed.bounds(ways)]
         bounds.append(packed.floor_bounds(ways, np.arange(len(ways)), *bounds[0]))

@@ -14,7 +14,14 @@ from bitlathe.mapping.search_kernels import array_pj
 from bitlathe.mapping.space import Ways, storages
 from bitlathe.mapping.step_energy import exact_bounds, taken_pj
 from bitlathe.mapping.unrolled import Unrolled, new_front
-from map_cases import every_mapping, one_order, random_bits, random_chip, small_space
+from map_cases import (
+    every_mapping,
+    one_order,
+    random_bits,
+    random_chip,
+    small_space,
+    some_tiles,
+)
 
 
 def plain_front(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
@@ -68,13 +75,9 @@ def test_nothing_undercuts_a_bound(seed: int) -> None:
         packed, ways = Packed(layer, bits, chip, rng.choice(storages(chip))), Ways(layer, chip.axes)
         number = rng.randrange(len(ways))
         unrolled = Unrolled(packed, ways.way(number), 0, packed.units_pj(ways)[number])
-        if not all(len(each) for each in unrolled.chain_lists):
+        if not all(len(each.tiles) for each in unrolled.chains):
             continue
-        unrolled.chain_lists = [
-            each[sorted(rng.sample(range(len(each)), min(len(each), rng.randint(1, 4))))]
-            for each in unrolled.chain_lists
-        ]
-        unrolled.allowed = unrolled.allowed.copy()
+        some_tiles(unrolled, rng, 4)
         one_order(unrolled, rng)
         # of those that are left, whose steps decide which tiles have floors
         others = rng.sample(range(len(ways)), min(len(ways), rng.choice([0, 2, 1 << 20])))

@@ -16,8 +16,15 @@ from bitlathe.mapping.search import search
 from bitlathe.mapping.space import Ways, storages, tiers_of
 from bitlathe.mapping.step_energy import exact_bounds
 from bitlathe.mapping.tier_floors import floors_of, tiles_of
-from bitlathe.mapping.unrolled import Unrolled, new_front
-from map_cases import deep_chip, every_mapping, least_of, one_order, random_bits
+from bitlathe.mapping.unrolled import Unrolled, new_front, side_by_side
+from map_cases import (
+    deep_chip,
+    every_mapping,
+    least_of,
+    one_order,
+    random_bits,
+    some_tiles,
+)
 
 
 def unrolled_case(rng: random.Random):
@@ -28,7 +35,7 @@ def unrolled_case(rng: random.Random):
         packed, ways = Packed(layer, bits, chip, rng.choice(storages(chip))), Ways(layer, chip.axes)
         number = rng.randrange(len(ways))
         unrolled = Unrolled(packed, ways.way(number), 0, packed.units_pj(ways)[number])
-        if all(len(each) for each in unrolled.chain_lists):
+        if all(len(each.tiles) for each in unrolled.chains):
             return layer, bits, chip, packed, ways, number, unrolled
 
 
@@ -44,12 +51,9 @@ def test_no_mapping_moves_less_than_the_floors_of_its_tiers(seed: int) -> None:
         tables, plain = floors_of(*given), floors_of(*given, with_blocks=False)
         assert (plain[1] == tables[1]).all()
         assert not plain[2].size
-        picks = [rng.randrange(len(each)) for each in unrolled.chain_lists]
-        unrolled.chain_lists = [
-            each[i : i + 1] for each, i in zip(unrolled.chain_lists, picks, strict=True)
-        ]
-        places = tiles.places(packed.sizes, unrolled.chain_lists)[:, 0]
-        tile = np.array([each[0] for each in unrolled.chain_lists]).T
+        some_tiles(unrolled, rng, 1)
+        places = side_by_side(unrolled.chains)[3][:, 0]
+        tile = np.array([each.tiles[0] for each in unrolled.chains]).T
         move, more = sums_again(tile, unrolled.plan, unrolled.layout)
         one_order(unrolled, rng)
         front = new_front(0)
@@ -93,11 +97,7 @@ def test_nothing_undercuts_a_bound_on_deep_chips(seed: int) -> None:
     compared = 0
     while compared < 20:
         _, _, _, packed, ways, number, unrolled = unrolled_case(rng)
-        unrolled.chain_lists = [
-            each[sorted(rng.sample(range(len(each)), min(len(each), rng.randint(1, 6))))]
-            for each in unrolled.chain_lists
-        ]
-        unrolled.allowed = unrolled.allowed.copy()
+        some_tiles(unrolled, rng, 6)
         one_order(unrolled, rng)
         # of those that are left, whose steps decide which tiles have floors
         others = rng.sample(range(len(ways)), min(len(ways), rng.choice([0, 2, 1 << 20])))

@@ -9,7 +9,9 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
+from llvmlite.binding import Linkage
 
 from bitlathe.datatypes.base.compiled import compiled
 from bitlathe.datatypes.base.inner_kernels import inner
@@ -92,6 +94,30 @@ def test_a_change_in_another_file_recompiles_and_none_does_not(tmp_path, text):
     (tmp_path / "room" / "kernel.py").touch()
     assert run(tmp_path, 10, text) == (11, 1)  # from the disk: these two change nothing
     assert run(tmp_path, 200, text) == (201, 0)
+
+
+@pytest.mark.skipif(switched_off(), reason="kernels are plain Python")
+def test_what_a_kernel_calls_is_its_own():
+    """LLVM may then change how it is called, and leaves no function that nothing calls."""
+
+    @inner
+    def part(some, i):
+        return some[i] * 2
+
+    @compiled
+    def outer(some):
+        return part(some, 0) + part(some, 1)
+
+    @compiled
+    def outermost(some):
+        return outer(some) + 1
+
+    assert outermost(np.array([20, 3])) == 47
+    (made,) = outermost.overloads.values()
+    open_to_all = [each.name for each in made.library.get_defined_functions()
+                   if each.linkage != Linkage.internal]  # fmt: skip
+    assert len(open_to_all) == 3  # the kernel, and what Python and C call
+    assert all("outermost" in name for name in open_to_all)
 
 
 MAKER = """
