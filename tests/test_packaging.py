@@ -67,7 +67,8 @@ def test_a_newcomer_has_under_ten_commands_from_installation_to_figure() -> None
     wanted = ["formats", "quantize", "simulate", "simulate", "sweep", "report"]
     assert words[2:] == [["bitlathe", name] for name in wanted]
     assert len(words) < 10
-    assert "make newcomer" in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    steps = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert any(step.startswith("make newcomer ") for step in steps)
 
 
 def test_one_copy_of_the_package() -> None:

@@ -67,7 +67,7 @@ def stop_after(count):
 
 
 def test_a_report_beside_a_running_sweep_leaves_its_files_alone(tmp_path):
-    """Reports at every chunk: no table of the sweep's is written, removed or half removed."""
+    """Reports at the first chunks: no table of the sweep's is written, removed or half removed."""
     pytest.importorskip("matplotlib")
     path, out = tmp_path / "s.yaml", tmp_path / "out"
     path.write_text(REAL)
@@ -77,6 +77,8 @@ def test_a_report_beside_a_running_sweep_leaves_its_files_alone(tmp_path):
     def meanwhile(done, total):
         if not seen:
             part.write_text("half")
+        if len(seen) == 3:
+            return
         paths = report(out, measure_accuracy(out), say=said.append)
         seen.append((done, part.exists(), (out / "results.csv") in paths))
 
@@ -96,7 +98,7 @@ def test_a_sweep_and_reports_in_processes_of_their_own(tmp_path):
     """As on a desk: the sweep in one window, reports again and again in another."""
     pytest.importorskip("matplotlib")
     path, out = tmp_path / "s.yaml", tmp_path / "out"
-    path.write_text(REAL.replace("to: 103", "to: 363"))
+    path.write_text(REAL.replace("to: 103", "to: 263"))
     run = "from bitlathe.cli import main; main()"
     command = [sys.executable, "-c", run, "sweep", str(path), "--out", str(out), "--jobs", "1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as program:
@@ -109,7 +111,7 @@ def test_a_sweep_and_reports_in_processes_of_their_own(tmp_path):
                 assert "holds no" in str(err)  # noqa: PT017
         assert program.returncode == 0, program.stderr.read()
     assert reports > 0
-    assert len(lines(out / "results.csv")) == 600
+    assert len(lines(out / "results.csv")) == 400
 
 
 def test_tables_grow_with_the_store(tmp_path):
