@@ -71,7 +71,7 @@ def test_a_port_half_as_wide_takes_more_accesses() -> None:
 
 
 def test_fewer_tokens_are_never_slower_here() -> None:
-    # one layer in some 200 is, by a clock or two: docs/mapping.md says why
+    # one random layer in some thousand is, by a clock or two: docs/mapping.md says why
     rng = random.Random(8)
     for _ in range(12):
         layer, bits, chip = random_case(rng)
