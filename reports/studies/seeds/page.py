@@ -25,13 +25,14 @@ def markdown(found: Seeds) -> str:
 def perplexity(row: Row) -> str:
     """Return a row's perplexity; or, in brackets, the reason's letter; * where few tokens served.
 
-    ``kept()["few_tokens"]`` are few.
+    ``kept()["few_tokens"]`` are few, and less.
     """
     value = row.get("perplexity")
     if value is None:
         why = row.get("no_perplexity")
         return f"({why})" if why else ""
-    few = row.get("calibrated_on") == kept()["few_tokens"]
+    tokens = row.get("calibrated_on")
+    few = tokens is not None and tokens <= kept()["few_tokens"]
     return _significant(value) + ("*" if few else "")
 
 
