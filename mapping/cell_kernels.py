@@ -1,4 +1,4 @@
-"""Whether an unrolling may be best, by tiles of the first tier that few bounds leave, compiled.
+"""Which unrollings may be best, by tiles of the first tier that few bounds leave, compiled.
 
 A *cell* is a number of blocks of the first dimension and one of the second. What tiles with a
 step's tile of one element take bounds a cell for all unrollings at once (`Packed.flat`); only those
@@ -9,14 +9,14 @@ that this leaves are bounded with the tiles that one unrolling has.
 
 from ..datatypes.base.compiled import compiled
 from ..datatypes.base.inner_kernels import inner
-from .bound_kernels import NONE, add_again, least_of_tier, sums_again
-from .cost_kernels import edge_clocks, whole
+from .bound_kernels import NONE, add_again, least_of_tier, move_rates, sums_again
+from .cost_kernels import OP, RELEVANT, edge_clocks, whole
 from .front_kernels import hopeless
 from .room_kernels import has_room
 from .scratch_kernels import CHOSEN, EDGES, LEVEL_EDGES, TILES
 from .search_kernels import array_pj
 from .tile_kernels import bound_of_cell, note_part
-from .tuple_kernels import FILL, PACE, SIZES, STEP_TILE, WAY
+from .tuple_kernels import AT_ONCE, FILL, MOVES, PACE, SHARES, SIZES, STEP_TILE, UNITS, WAY
 from .visit_kernels import steps
 
 
@@ -66,13 +66,25 @@ def _bound(i, j, plan, layout, rates, deeper, room):
 
 
 @compiled(error_model="numpy")
-def cells_may_be_best(plan, layout, fixed, fixed_pj, rates, flat, room, objective, front, scratch):
-    """Whether any tiles of the first tier may be best, of one way to unroll.
+def first_open(
+    some, ways, units_pj, plan, layout, fixed, fixed_pj, rates, flat, room, objective, front,
+    scratch,
+):  # fmt: skip
+    """Return how many ways to unroll, of some in order, come before one that may be best.
 
     Parameters
     ----------
+    some : (N,) int64 array
+        Numbers of ways.
+    ways : tuple
+        (W, D) int64 array, what a step does of each dimension, by way; (A, W, D, 2, 2) int64 array,
+        units that a whole step and a short one reach, and the first's elements, by axes of copies
+        (`space.Ways.units_at`).
+    units_pj : (W,) float64 array
+        Energy of the array's units, by way.
     plan, layout, fixed, fixed_pj, rates : tuple and arrays
-        As `search_kernels.search_tiles` takes them.
+        As `search_kernels.search_tiles` takes them; those of an unrolling are written. What is
+        fixed holds the number of the first of all ways.
     flat : tuple
         (2, N) int64 array, tiles of the first two dimensions for steps of one element; how many of
         each there are; what no tiles with so many blocks undercut, and transfers further in alone
@@ -83,6 +95,60 @@ def cells_may_be_best(plan, layout, fixed, fixed_pj, rates, flat, room, objectiv
     objective : int
     front, scratch : tuple
     """
+    first = fixed[WAY]
+    for i in range(some.size):
+        fixed[WAY], fixed_pj[0] = first + some[i], units_pj[some[i]]
+        may = not _unroll(some[i], ways, plan, layout) or _may_be_best(
+            plan, layout, fixed, fixed_pj, rates, flat, room, objective, front, scratch
+        )
+        if may:
+            fixed[WAY] = first
+            return i
+    fixed[WAY] = first
+    return some.size
+
+
+@inner
+def _unroll(way, ways, plan, layout):
+    """Write a way to unroll to a plan; return False if a step has more than all of a dimension."""
+    tiles, units = ways
+    sizes, step, reached, shares = plan[SIZES], plan[STEP_TILE], plan[UNITS], plan[SHARES]
+    for d in range(step.size):
+        step[d] = tiles[way, d]
+        if step[d] > sizes[d]:
+            return False
+        rest = sizes[d] % step[d]
+        for own in range(reached.shape[0]):
+            reached[own, d, step[d]] = units[own, way, d, 0, 0]
+            shares[own, d, step[d]] = units[own, way, d, 0, 1]
+            if rest:
+                reached[own, d, rest] = units[own, way, d, 1, 0]
+                shares[own, d, rest] = units[own, way, d, 1, 1]
+    layout[AT_ONCE][0] = 1
+    for t in range(plan[MOVES].shape[0]):
+        for d in range(step.size):
+            summed = plan[MOVES][t, OP] == 2 and not plan[MOVES][t, RELEVANT] >> d & 1
+            if summed and step[d] < sizes[d]:
+                layout[AT_ONCE][0] = 0
+    return True
+
+
+@inner
+def _clear(rates):
+    """Forget what an element takes; `bound_kernels.move_rates` adds to it."""
+    clocks, energy, elements = rates
+    for t in range(elements.size):
+        elements[t] = energy[t, 0] = energy[t, 1] = 0.0
+        for kind in range(clocks.shape[1]):
+            for p in range(clocks.shape[2]):
+                clocks[t, kind, p] = 0.0
+
+
+@inner
+def _may_be_best(plan, layout, fixed, fixed_pj, rates, flat, room, objective, front, scratch):
+    """Whether any tiles of the first tier may be best, of one way to unroll."""
+    _clear(rates)
+    move_rates(plan, rates)
     extents, counts, tiers, deeper = flat
     tile, partial, held, needs, _, _, cell = room
     sizes, step, at = plan[SIZES], plan[STEP_TILE], tile[0]

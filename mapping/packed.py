@@ -14,6 +14,7 @@ from ..datatypes.base.errors import BitlatheError
 from . import (
     alike_kernels,
     bound_kernels,
+    cell_kernels,
     nest_kernels,
     pair_kernels,
     shared_kernels,
@@ -66,6 +67,7 @@ class Packed:
         self.constraints = constraints
         self._bounded: tuple[Ways, Ints, Floats] | None = None
         self._units: tuple[Ways, Floats] | None = None
+        self._open: tuple[Ways, tuple[Ints, tuple[Any, ...]]] | None = None
         self._steps: list[tuple[int, ...]] | None = None
         self.layer, self.bits, self.hierarchy, self.storage = layer, bits, hierarchy, storage
         self.dims = tuple(layer.sizes)
@@ -147,9 +149,26 @@ class Packed:
 
     @cached_property
     def scratch(self) -> tuple[Any, ...]:
-        """The arrays that `search_kernels.search_tiles` computes in (`scratch_kernels`)."""
+        """The arrays that `search_kernels.search_tiles` computes in (`scratch_kernels`).
+
+        Zeros at first: those that a search of a layer of as many dimensions, on a chip of as many
+        memories and ports, has given back (`give_back`), or new ones.
+        """
+        free = _FREE.get(self._shape)
+        found: tuple[Any, ...] = free.pop() if free else _scratch_for(*self._shape)
+        _clear(found)
+        return found
+
+    def give_back(self) -> None:
+        """Leave the arrays that were computed in to other searches."""
+        if "scratch" in vars(self):
+            _FREE.setdefault(self._shape, []).append(vars(self).pop("scratch"))
+
+    @cached_property
+    def _shape(self) -> tuple[Any, ...]:
+        """What decides how large the arrays are (`_scratch_for`)."""
         border = self._windows[:, window_kernels.AHEAD] + self._windows[:, window_kernels.BEHIND]
-        return _scratch_for(
+        return (
             len(self.tiers), len(self.dims), len(self.ports), len(self.places), len(self.moves),
             len(self.room), tuple(border.tolist()),
         )  # fmt: skip
@@ -237,8 +256,56 @@ class Packed:
     def _tier_floors(self) -> Floats:
         return self._flat_floors[1]
 
+    def hopeless_ways(
+        self, ways: Ways, some: Ints, first: int, objective: int, front: tuple[Any, ...]
+    ) -> int:
+        """Return how many ways, of some in order, come before one that may be best.
+
+        By what bounds all tiles of the first tier (`cell_kernels`); 0 where that is not known.
+
+        Parameters
+        ----------
+        ways : Ways
+        some : (N,) int64 array
+            Numbers of ways.
+        first : int
+            The number of the first of all ways.
+        objective : int
+        front : tuple
+            The best so far (`unrolled.new_front`).
+        """
+        known = "_flat_floors" in vars(self) and len(self.tiers) > 1
+        if not known or self.layer.windows:
+            return 0
+        if self._open is None or self._open[0] is not ways:
+            self._open = ways, self._room_of_ways(ways)
+        fixed, args = self._open[1]
+        fixed[-1] = first
+        flat, room = self._cells
+        many: int = cell_kernels.first_open(
+            some, (ways.tiles, ways.units_by(tuple(self.pers))), self.units_pj(ways), *args, flat,
+            room, objective, front, self.scratch,
+        )  # fmt: skip
+        return many
+
+    def _room_of_ways(self, ways: Ways) -> tuple[Ints, tuple[Any, ...]]:
+        """Return what is fixed, and the arrays in which `cell_kernels` unrolls way by way."""
+        dims, most = len(self.dims), int(ways.tiles.max())
+        reached, shares = np.zeros((2, len(self.pers), dims, most + 1), np.int64)
+        pixels = pixel_table(self.layer, self.pers)
+        plan = self.plan(np.ones(dims, np.int64), reached, shares, pixels)
+        fixed = self.fixed(0)
+        fixed_pj = np.array([0.0, self.hierarchy.static_pj])
+        return fixed, (plan, self.layout(False), fixed, fixed_pj, self.rates(plan))
+
+    def fixed(self, number: int) -> Ints:
+        """Return what is fixed of an unrolling (`search_kernels.search_tiles`), by its number."""
+        return np.array(
+            [self.hierarchy.fill_cycles, len(self.ports), self.doublable, 1, number], np.int64
+        )
+
     @cached_property
-    def cells(self) -> tuple[tuple[Ints, Ints, Floats, Floats], tuple[Any, ...]]:
+    def _cells(self) -> tuple[tuple[Ints, Ints, Floats, Floats], tuple[Any, ...]]:
         """What bounds tiles by their numbers of blocks, and room (`cell_kernels`).
 
         Clocks of which some may be spared are left out: larger steps may spare more.
@@ -376,6 +443,18 @@ class Packed:
                 energy += self._elements(move.operand) * (once + again * rest)
         self._bounded = ways, cycles, energy
         return cycles, energy
+
+
+_FREE: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+"""Arrays of searches that have ended, by their shape; as many as were in use at once."""
+
+
+def _clear(arrays: tuple[Any, ...]) -> None:
+    for each in arrays:
+        if isinstance(each, tuple):
+            _clear(each)
+        else:
+            each.fill(0)
 
 
 def _scratch_for(

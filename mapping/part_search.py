@@ -84,7 +84,10 @@ class PartSearch:
             if not waiting.size:
                 self._put_off[:], self._slice = False, LARGER * self._slice
                 continue
-            at, before = waiting[0], self.best[0][0].tolist()
+            closed = self._close_hopeless(waiting, stop)
+            if closed == waiting.size or self.nodes >= stop:
+                continue
+            at, before = waiting[closed] - closed, self.best[0][0].tolist()
             done = self._look_into(at, until - self.evaluated, stop - self.nodes)
             self._put_off[at] = True
             if done:
@@ -110,6 +113,19 @@ class PartSearch:
                 )
                 self._keep(self._may_be_best())
         self._keep(np.lexsort(self._keys()))
+
+    def _close_hopeless(self, waiting: Any, stop: int) -> int:
+        """Close the ways ahead of one that may be best, of those that wait; return how many."""
+        some = waiting[: -((self.nodes - stop) // NODES_OF_A_WAY)]
+        closed = self.part.hopeless_ways(
+            self.ways, self._left[some], self.first, self.objective, self.best
+        )
+        if closed:
+            self.nodes += closed * NODES_OF_A_WAY
+            left = np.ones(self._left.size, np.bool_)
+            left[waiting[:closed]] = False
+            self._keep(left)
+        return closed
 
     def _look_into(self, at: int, limit: int, most: int) -> bool:
         """Look into a way for a slice of nodes, or fewer; return whether that was all of it."""

@@ -202,6 +202,8 @@ def _searched(
                 within=_within(costs, objective, least) if exact else None,
             )
         )
+    for each in searches:
+        each.part.give_back()
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arch.hierarchy import OPERANDS
-from . import cell_kernels, search_kernels
+from . import search_kernels
 from .constraints import WHOLE
 from .frame import ORDERS
 from .nest import Level, Loop, Mapping, Unroll
@@ -136,10 +136,7 @@ class Unrolled:
         self.layout = packed.layout(all(steps[dim] >= layer.sizes[dim] for dim in summed))
         self.kinds = kinds_of(layer)
         self.allowed = packed.allowed
-        self.fixed: Ints = np.array(
-            [packed.hierarchy.fill_cycles, len(packed.ports), packed.doublable, 1, number],
-            np.int64,
-        )  # fmt: skip
+        self.fixed = packed.fixed(number)
         self.fixed_pj = np.array([units_pj, packed.hierarchy.static_pj])
 
     @cached_property
@@ -253,13 +250,6 @@ class Unrolled:
         if known and packed.layer.windows and not self._may_be_best(objective, front):
             return 0  # many unrollings are left
         rates = packed.rates(plan)
-        if known and not packed.layer.windows:
-            flat, room = packed.cells
-            if not cell_kernels.cells_may_be_best(
-                plan, self.layout, self.fixed, self.fixed_pj, rates, flat, room, objective, front,
-                packed.scratch,
-            ):  # fmt: skip
-                return 0
         if not all(len(each.tiles) for each in self.chains):
             return 0
         tiles, places = packed.tier_tiles(self.step_tile.tolist()), side_by_side(self.chains)[3]

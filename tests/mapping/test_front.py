@@ -86,7 +86,7 @@ def test_nothing_undercuts_a_bound(seed: int) -> None:
         bounds = [(cycles[left], energy[left])]
         for sharper in (Packed.floor_bounds, exact_bounds):
             bounds.append(sharper(packed, ways, left, *bounds[-1]))
-        assert packed.cells[0][1].all()  # from here on cells are bounded first
+        assert packed.floor[0] >= 0  # from here on cells are bounded first
         taken = array_pj(unrolled.plan, (0.0, 0.0), packed.scratch)
         assert taken_pj(packed, ways, left[[at]]) == pytest.approx(taken, rel=1e-12)
         for objective in range(3):
@@ -100,6 +100,11 @@ def test_nothing_undercuts_a_bound(seed: int) -> None:
             if whole[2][0]:  # whatever was known before that is as good, and later in the order
                 known = new_front(objective)
                 known[0][:], known[1][:, 0], known[2][:] = whole[0], 1 << 20, 1
+                one, first = left[[at]], -int(number)  # this unrolling has number 0
+                assert packed.hopeless_ways(ways, one, first, objective, known) == 0
+                known[0][:] = 0.0
+                assert packed.hopeless_ways(ways, one, first, objective, known) == 1
+                known[0][:] = whole[0]
                 unrolled.search(objective, 1 << 40, known)
                 np.testing.assert_array_equal(known[1], whole[1])
             for cycles, energy in bounds:

@@ -114,6 +114,8 @@ def test_nothing_undercuts_a_bound_on_deep_chips(seed: int) -> None:
             unrolled.search(objective, 1 << 40, bounded)
             np.testing.assert_allclose(bounded[0][0], whole[0][0], rtol=1e-12)
             np.testing.assert_array_equal(bounded[1], whole[1])  # of equals the same
+            whole[1][:, 0] = 1 << 20  # the first in the order is no other
+            assert packed.hopeless_ways(ways, left[[at]], -int(number), objective, whole) == 0
             for cycles, energy in bounds:
                 assert cycles[at] <= whole[0][0, 0]
                 assert energy[at] <= whole[0][0, 1]
