@@ -215,7 +215,7 @@ def same_as_released(x, bits, group):
 
 @pytest.mark.parametrize("bits", [3, 4])
 @pytest.mark.parametrize("std", [1e-6, 0.001, 0.02, 1.0, 400.0])
-def test_released_arithmetic_equals_torch(bits, std):
+def test_released_arithmetic_of_larger_tensors_equals_torch(bits, std):
     rng = np.random.default_rng(bits)
     x = (rng.standard_t(5, (400, 128)) * std).astype(np.float16)
     x[0] = 0
@@ -225,10 +225,11 @@ def test_released_arithmetic_equals_torch(bits, std):
 
 
 @given(
-    st.lists(st.floats(width=16, allow_nan=False, allow_infinity=False), min_size=1, max_size=20)
+    st.lists(st.floats(width=16, allow_nan=False, allow_infinity=False), min_size=1, max_size=20),
+    st.sampled_from([3, 4]),
 )
-def test_released_arithmetic_equals_torch_anywhere(values):
-    same_as_released(np.array([values], np.float16), 4, len(values))
+def test_released_arithmetic_equals_torch_anywhere(values, bits):
+    same_as_released(np.array([values], np.float16), bits, len(values))
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 6, 8])
