@@ -227,6 +227,19 @@ def _print_run(run: "Run") -> None:
             "best as the search counts them, which leaves out kept halos, what stays on the chip "
             f"and bits too fine for it, so not proven: {', '.join(left)}"
         )
+    _print_remarks(run)
+    if run.step is not None and (blocks := run.step.get("cache_blocks")):
+        click.echo(
+            f"cache: {blocks['blocks']:,} blocks of {blocks['block_tokens']:,} tokens, room for "
+            f"{blocks['held_elements']:,} elements, {100 * blocks['waste']:.1f} % of it wasted"
+        )
+    if run.required_bits_per_clock is not None:
+        click.echo(f"DRAM bandwidth needed: {run.required_bits_per_clock:,} bits per clock")
+    click.echo("\n".join(cost_lines(run.energy_pj, run.area_um2)))
+
+
+def _print_remarks(run: "Run") -> None:
+    """Print what a run leaves apart, does not price or count, and takes as known."""
     for name, why in run.unfused.items():
         click.echo(f"left apart: {name}: {why}")
     if run.unpriced:
@@ -237,14 +250,6 @@ def _print_run(run: "Run") -> None:
         click.echo(f"K/V cache: {remark}")
     if run.uncounted:
         click.echo(f"not counted (no unit is asked for it): {', '.join(run.uncounted)}")
-    if run.step is not None and (blocks := run.step.get("cache_blocks")):
-        click.echo(
-            f"cache: {blocks['blocks']:,} blocks of {blocks['block_tokens']:,} tokens, room for "
-            f"{blocks['held_elements']:,} elements, {100 * blocks['waste']:.1f} % of it wasted"
-        )
-    if run.required_bits_per_clock is not None:
-        click.echo(f"DRAM bandwidth needed: {run.required_bits_per_clock:,} bits per clock")
-    click.echo("\n".join(cost_lines(run.energy_pj, run.area_um2)))
 
 
 def _write_timeline(run: "Run", path: Path) -> None:

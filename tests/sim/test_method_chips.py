@@ -259,8 +259,8 @@ def test_scales_that_no_pe_or_decoder_applies_are_work_of_the_vector_unit(case: 
         name,
         {"formats.linear.weight": scheme, **free, **{f"vector.{k}": v for k, v in cost.items()}},
     )
-    mappers = ("search",) if name == "edge-npu" else ("whole-buffer", "search")
-    for mapper in mappers:
+    mappers = {"edge-npu": ("search",), "ant": ("whole-buffer", "search")}
+    for mapper in mappers.get(name, ("whole-buffer",)):
         one, other = (
             simulate(each, [LAYER], fidelity="analytic", mapper=mapper) for each in (chip, bare)
         )
