@@ -50,7 +50,7 @@ class MappedGroup:
 
     def nest(self) -> Rows:
         """Return blocks and what stays of them as rows."""
-        tiling = self.fused.best.found.tiling.to_dict()
+        tiling = self.fused.found.tiling.to_dict()
         return [{"tiling": name, "": value} for name, value in tiling.items()]
 
     def accesses(self) -> Rows:
@@ -64,21 +64,20 @@ class MappedGroup:
                 "cycles": best.cost.cycles,
                 "mapping": line_of(asked.loops(self.fused.chain), best),
             }
-            for asked, best in self.fused.best.found.products.items()
+            for asked, best in self.fused.found.products.items()
         ]
 
     def ports(self) -> Rows:
         """Return what goes through each port of all instances of one group."""
-        return port_rows(self.fused.best.cost)
+        return port_rows(self.fused.cost)
 
     def lines(self) -> list[str]:
         """Return clocks, energy and the search in a sentence each."""
-        return cost_lines(self.fused.best.cost, self.fused.best.found)
+        return cost_lines(self.fused.cost, self.fused.found)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data: the figures, the tiling, the mappings of its products."""
-        best = self.fused.best
-        return cost_data(self.group.names, best.cost, best.found)
+        return cost_data(self.group.names, self.fused.cost, self.fused.found)
 
     def certificate(self, budget: int | None = None) -> dict[str, Any]:
         """Return its certificate as plain data.
@@ -97,7 +96,7 @@ class MappedGroup:
         of = fused.chain, fused.near, fused.lanes
         return fused_certificate(
             *of,
-            fused.best.found,
+            fused.found,
             objective=self.objective,
             budget=BUDGET if budget is None else budget,
             others=self.others,
@@ -107,7 +106,7 @@ class MappedGroup:
         """Return the clocks of the schedule with those of the cycle rung for its products."""
         from .cycle.nest.run import run_nest  # compiled: checking does without
 
-        fused, found = self.fused, self.fused.best.found
+        fused, found = self.fused, self.fused.found
         chain, near = fused.chain, fused.near
 
         def product(asked: Asked) -> BlockProduct:

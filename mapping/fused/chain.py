@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...datatypes.base.errors import BitlatheError
+from ...datatypes.base.hashed import Hashed, hashed_once
 from ...datatypes.base.numbers import ceil_div
 from ...workloads.sizes import COUNTER_LIMIT, check_size
 from ...workloads.vector_step import OPERATIONS, Operation, summed
@@ -126,8 +127,9 @@ def activation(operations: tuple[str, ...]) -> Steps:
     return Steps(alone=each, first=each, later=each, carry=Operation(adds=1))
 
 
+@hashed_once
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lanes:
+class Lanes(Hashed):
     """A vector unit as a chain finds it: its lanes, and the energy of their operations.
 
     Attributes
@@ -175,8 +177,9 @@ def scaled(work: Operation, elements: int, rows: int) -> Operation:
     return Operation(*(n * elements for n in work[:3]), *(n * rows for n in work[3:]))
 
 
+@hashed_once
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chain:
+class Chain(Hashed):
     """Two products with steps of the vector unit between them, in equal instances.
 
     Attributes

@@ -252,7 +252,7 @@ def priced(
         waits=waits,
         busy_cycles=busy,
         accesses={
-            at: (asked.reads[at] * times, asked.writes[at] * times)
+            at: (asked.reads.get(at, 0) * times, asked.writes.get(at, 0) * times)
             for at in asked.busy
             if isinstance(at, PortAt)
         },

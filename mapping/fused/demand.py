@@ -6,8 +6,9 @@ Blocks of a kind ask the same, so kinds are counted, and nothing is walked here.
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -48,7 +49,7 @@ class Demand:
         Clocks of the vector unit's jobs: of its lanes, or of the ports where they take longer.
     load_cycles, store_cycles : int
         Clocks of all loads, and stores.
-    reads, writes : Counter of PortAt
+    reads, writes : dict of PortAt to int
     outer_bits : dict of str to Fraction
         Bits that pass the outermost memory by operand.
     step_cycles : Fraction
@@ -69,8 +70,8 @@ class Demand:
     unit_cycles: int
     load_cycles: int
     store_cycles: int
-    reads: Counter[PortAt]
-    writes: Counter[PortAt]
+    reads: dict[PortAt, int]
+    writes: dict[PortAt, int]
     outer_bits: dict[str, Fraction]
     step_cycles: Fraction
     energy_pj: dict[str, float]
@@ -83,8 +84,8 @@ class Sums:
         self.near = near
         self.busy: dict[str | PortAt, int] = defaultdict(int)
         self.array_cycles, self.unit_cycles, self.step_cycles = 0, 0, Fraction(0)
-        self.reads: Counter[PortAt] = Counter()
-        self.writes: Counter[PortAt] = Counter()
+        self.reads: dict[PortAt, int] = defaultdict(int)
+        self.writes: dict[PortAt, int] = defaultdict(int)
         self.outer_bits = dict.fromkeys(("weight", "input", "output"), Fraction(0))
         self.pj: dict[str, list[float]] = {
             name: [] for name in ("array", "vector", "sram_read", "sram_write", "dram")
@@ -114,22 +115,32 @@ class Sums:
 
     def product(self, made: BlockProduct, times: int) -> None:
         """Add products of blocks."""
+        self.count(made, times)
+        self.spend(made, times)
+
+    def count(self, made: BlockProduct, times: int) -> None:
+        """Add the accesses and clocks of products of blocks."""
         for at, (reads, writes, busy) in made.accesses.items():
             self.reads[at] += reads * times
             self.writes[at] += writes * times
             self.busy[at] += busy * times
         self.array_cycles += made.cycles * times
         self.step_cycles += made.step_cycles * times
+
+    def spend(self, made: BlockProduct, times: int) -> None:
+        """Add the energy of products of blocks."""
         self.pj["array"].append(made.array_pj * times)
         self.pj["sram_write"].append(made.written_pj * times)
         self.pj["sram_read"].append(max(0.0, made.memory_pj - made.written_pj) * times)
 
     def add(self, other: "Sums") -> None:
         """Add the sums of other jobs."""
-        self.reads.update(other.reads)
-        self.writes.update(other.writes)
-        for at, clocks in other.busy.items():
-            self.busy[at] += clocks
+        for at, count in other.reads.items():
+            self.reads[at] += count
+        for at, count in other.writes.items():
+            self.writes[at] += count
+        for unit, clocks in other.busy.items():
+            self.busy[unit] += clocks
         self.array_cycles += other.array_cycles
         self.unit_cycles += other.unit_cycles
         self.step_cycles += other.step_cycles
@@ -169,6 +180,8 @@ class Beside:
         As of `Demand`; ``jobs`` has no clocks of products yet.
     products : tuple of (Kind, (Asked, Asked), int)
         Those of each kind of blocks, and how many blocks there are.
+    runs : dict of Asked to int
+        How often each product runs in all.
     total : Sums
         Of all that is not a product.
     """
@@ -182,21 +195,8 @@ class Beside:
     load_cycles: int
     store_cycles: int
     products: tuple[tuple[Kind, tuple[Asked, Asked], int], ...]
+    runs: dict[Asked, int]
     total: Sums
-
-    def asked(self, matrices: int) -> Counter[Asked]:
-        """Return the products of all blocks, and how often each runs.
-
-        Parameters
-        ----------
-        matrices : int
-            First products of a block.
-        """
-        found: Counter[Asked] = Counter()
-        for _, (first, second), times in self.products:
-            found[first] += times * matrices
-            found[second] += times
-        return found
 
 
 def demand(
@@ -227,12 +227,22 @@ def beside_products(chain: Chain, tiling: Tiling, near: NearChip, lanes: Lanes) 
     chain, tiling, near, lanes
         As of `demand`.
     """
+    alike = replace(tiling, places=1, ahead=False, held=int(tiling.held > 0))
+    return _beside_products(chain, alike, near, lanes)
+
+
+@lru_cache(maxsize=64)
+def _beside_products(chain: Chain, tiling: Tiling, near: NearChip, lanes: Lanes) -> Beside:
+    """Return the same of tilings alike in all but places, found once."""
     blocks = Blocks.of(chain, tiling.rows, tiling.columns)
     total, counts = Sums(near), blocks.counted()
-    jobs, products = np.zeros((2, 2, 4, 4), np.int64), []
+    jobs, products, runs = np.zeros((2, 2, 4, 4), np.int64), [], dict[Asked, int]()
     for kind, times in counts.items():
         rows, columns = blocks.rows[kind.rows], blocks.columns[kind.columns]
-        products.append((kind, Asked.both(rows, columns, alone=kind.alone), times))
+        both = Asked.both(rows, columns, alone=kind.alone)
+        products.append((kind, both, times))
+        for each, many in zip(both, (chain.matrices * times, times), strict=True):
+            runs[each] = runs.get(each, 0) + many
         jobs[kind][1] = total.job(*_steps(chain, near, rows, columns, kind.place), lanes, times)
         jobs[kind][3] = total.job(*_added(chain, near, rows, kind.place), lanes, times)
     loads, more, load_cycles = _loads(chain, tiling, blocks, near, total, counts)
@@ -247,6 +257,7 @@ def beside_products(chain: Chain, tiling: Tiling, near: NearChip, lanes: Lanes) 
         load_cycles=load_cycles,
         store_cycles=store_cycles,
         products=tuple(products),
+        runs=runs,
         total=total,
     )
 
@@ -263,10 +274,13 @@ def with_products(chain: Chain, beside: Beside, product_of: ProductOf) -> Demand
         What a block's product costs.
     """
     total, jobs = Sums(beside.total.near), beside.jobs.copy()
+    made = {asked: product_of(asked) for asked in beside.runs}
+    for asked, times in beside.runs.items():
+        total.count(made[asked], times)
     for kind, both, times in beside.products:
-        first, second = map(product_of, both)
-        total.product(first, chain.matrices * times)
-        total.product(second, times)
+        first, second = (made[asked] for asked in both)
+        total.spend(first, chain.matrices * times)
+        total.spend(second, times)
         jobs[kind][0] = first.cycles * chain.matrices
         jobs[kind][2] = second.cycles
     total.add(beside.total)

@@ -6,7 +6,7 @@ unit one after the other. It orders tilings, so that few of them are bounded one
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from math import prod
@@ -98,9 +98,11 @@ class Floors:
         self._add_products()
         self._add_steps()
         self._add_edges()
-        self._found = np.array(
-            [self._bounds(ahead=a, held=held, spilled=spilled) for a, held, spilled in MODES]
-        )
+        some = [(False, False), (True, False), *([(False, True)] if chain.spills else [])]
+        self._found = np.zeros((len(MODES), 2, len(rows), len(columns)))
+        for held, spilled in some:
+            for ahead, found in self._bounds(held=held, spilled=spilled):
+                self._found[MODES.index((ahead, held, spilled))] = found
 
     def of(self, at: Ints) -> Pairs:
         """Return clocks and energy that tilings do not undercut, all instances together: (2, N).
@@ -114,18 +116,17 @@ class Floors:
         found: Pairs = self._found[mode, :, i, j].T
         return found
 
-    def _bounds(self, *, ahead: bool, held: bool, spilled: bool) -> tuple[Floats, Floats]:
-        """Return clocks and energy by sizes of blocks."""
+    def _bounds(self, *, held: bool, spilled: bool) -> Iterator[tuple[bool, Floats]]:
+        """Yield clocks and energy by sizes of blocks, for an array that works ahead or not."""
         busy, pj = self._weights_of(once=held or spilled)
         if spilled:
             pj = pj + self._spill(busy)
-        cycles = np.maximum(self.array, self.unit) if ahead else self.array + self.unit
-        for clocks in busy.values():
-            cycles = np.maximum(cycles, clocks)
-        cycles = cycles * (self._chain.instances * _LESS)
-        energy_pj = (self.pj + pj) * (self._chain.instances * _LESS)
-        energy_pj += cycles * self._near.whole.static_pj
-        return cycles, energy_pj
+        ports, times = np.max(list(busy.values()), axis=0), self._chain.instances * _LESS
+        dynamic_pj = (self.pj + pj) * times
+        for ahead in (False, True) if self._lanes.overlap else (False,):
+            both = np.maximum(self.array, self.unit) if ahead else self.array + self.unit
+            cycles = np.maximum(both, ports) * times
+            yield ahead, np.stack([cycles, dynamic_pj + cycles * self._near.whole.static_pj])
 
     def _add_products(self) -> None:
         """Add the products of all kinds of blocks: whole and short ones, (2, 2, I, J)."""

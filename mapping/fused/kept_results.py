@@ -17,11 +17,11 @@ from .. import kept_results
 from ..best import Best, Objective, best_of
 from ..budget import budget_nodes
 from .chain import Chain, Lanes
-from .cost import cost_of
+from .cost import FusedCost, cost_of
 from .demand import Demand
 from .near import NearChip
 from .products import Asked
-from .search import BestFusion, Found, costed, least, search
+from .search import Found, costed, least, search
 from .strip_cost import AskedRows
 from .strip_search import FoundStrips
 from .strip_search import search as search_strips
@@ -32,7 +32,7 @@ from .walk import Walked, walk_arguments, walked
 
 def best_fusion(
     chain: Chain, near: NearChip, lanes: Lanes, objective: Objective = "cycles"
-) -> BestFusion:
+) -> Found:
     """Return the best tiling of a chain, searched the first time and looked up from then on.
 
     Parameters
@@ -46,9 +46,20 @@ def best_fusion(
         No tiling fits.
     """
     key = key_of(chain, near.whole, lanes, objective, budget_nodes())
-    found = FUSIONS.get(key, lambda: search(chain, near, lanes, objective))
+    return FUSIONS.get(key, lambda: search(chain, near, lanes, objective))
+
+
+def fusion_cost(chain: Chain, near: NearChip, lanes: Lanes, found: Found) -> FusedCost:
+    """Return what the best tiling of a chain costs.
+
+    Parameters
+    ----------
+    chain, near, lanes
+        As `search.search` takes them.
+    found : Found
+    """
     asked = costed(chain, near, lanes, found)
-    return BestFusion(found=found, cost=cost_of(chain, found.tiling, near, asked, kept_walk))
+    return cost_of(chain, found.tiling, near, asked, kept_walk)
 
 
 def least_fusion(chain: Chain, near: NearChip, lanes: Lanes) -> tuple[float, float]:

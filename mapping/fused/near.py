@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ...arch.hierarchy import OPERANDS, Direction, Hierarchy, Memory
 from ...datatypes.base.errors import BitlatheError
+from ...datatypes.base.hashed import Hashed, hashed_once
 
 NEAR = "near"
 """The name of all near memories together."""
@@ -24,8 +25,9 @@ class PortAt(NamedTuple):
     port: int
 
 
+@hashed_once
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NearChip:
+class NearChip(Hashed):
     """A chip as products of blocks find it.
 
     Attributes

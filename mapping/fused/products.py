@@ -297,8 +297,15 @@ def sharing(loops: Loops, inside: Hierarchy, operand: str) -> int:
     Of a convolution those of several taps, too: with as many outputs they have one pixel.
     """
     taps = tuple(window.tap for window in loops.windows)
-    other = {dim for dim in loops.sizes if dim not in loops.indexes[operand] or dim in taps}
-    return prod(axis.size for axis in inside.axes if not other.isdisjoint(dims_of(axis.dims)))
+    indexes = loops.indexes[operand]
+    other = tuple(dim for dim in loops.sizes if dim not in indexes or dim in taps)
+    return _units_along(inside.axes, other)
+
+
+@lru_cache(maxsize=256)
+def _units_along(axes: tuple[Axis, ...], dims: tuple[str, ...]) -> int:
+    """Return the units along axes that may unroll any of some dimensions."""
+    return prod(axis.size for axis in axes if not set(dims).isdisjoint(dims_of(axis.dims)))
 
 
 def end_pj(inside: Hierarchy, operand: str) -> float:

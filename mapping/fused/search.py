@@ -12,7 +12,7 @@ to larger blocks.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from heapq import heappop, heappush
@@ -28,7 +28,7 @@ from ..kept_results import best_mapping
 from ..mappers import ORDERS, Rank
 from ..staying import leaves_unfinished
 from .chain import Chain, Ints, Lanes
-from .cost import FusedCost, bound_of, scheduled
+from .cost import bound_of, scheduled
 from .demand import Beside, Demand, beside_products, demand, with_products
 from .floors import Floors, Pairs, places_of
 from .near import NearChip
@@ -36,6 +36,7 @@ from .products import Asked, BlockProduct, block_product, floor_product
 from .tiling import Tiling, problem
 
 ALL_BLOCKS = 8
+FEW = 64  # tilings of which floors are looked at together
 ROUNDING = 1e-12  # of sums of the same terms in another order
 
 
@@ -59,14 +60,6 @@ class Found:
     tilings: int
     tilings_costed: int
     search_seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BestFusion:
-    """The best tiling of a chain, and what it costs."""
-
-    found: Found
-    cost: FusedCost
 
 
 def costed(chain: Chain, near: NearChip, lanes: Lanes, found: Found) -> Demand:
@@ -260,7 +253,7 @@ Step = tuple[Rank, bool]
 
 
 def first_best(
-    floors: Sequence[tuple[Rank, int]],
+    floors: Iterable[tuple[Rank, int]],
     ranks: Callable[[int], Iterator[Step]],
     parts: str,
 ) -> tuple[int, int]:
@@ -271,7 +264,7 @@ def first_best(
 
     Parameters
     ----------
-    floors : sequence of ((float, float), int)
+    floors : iterable of ((float, float), int)
         Tilings by number, each with a rank that it does not undercut, in ascending order.
     ranks : callable
         Ever sharper such ranks of a tiling, the last of them its own, by its whole cost; where that
@@ -284,20 +277,22 @@ def first_best(
     BitlatheError
         None fits.
     """
-    at = many = 0
     best: tuple[Rank, int] | None = None
-    waiting, sharper = list[tuple[Rank, int]](), dict[int, Iterator[Step]]()
-    while at < len(floors) or waiting:
-        if at < len(floors) and (not waiting or floors[at] <= waiting[0]):
-            bound, i = floors[at]
-            at += 1
+    waiting, sharper, many = list[tuple[Rank, int]](), dict[int, Iterator[Step]](), 0
+    left = iter(floors)
+    nearest = next(left, None)
+    while nearest is not None or waiting:
+        if nearest is not None and (not waiting or nearest <= waiting[0]):
+            bound, i = nearest
+            sharper[i] = ranks(i)
+            nearest = next(left, None)
         else:
             bound, i = heappop(waiting)
         if best is not None and not _before((bound, i), best):
             if _less(best[0], bound):
                 break  # the bounds of the others are no lower
             continue
-        rank, own = next(sharper.setdefault(i, ranks(i)), (bound, None))
+        rank, own = next(sharper[i], (bound, None))
         if own:
             many += 1
             best = (rank, i) if best is None or _before((rank, i), best) else best
@@ -353,13 +348,15 @@ def spilling(
 
 def _floors_in_order(
     chain: Chain, near: NearChip, lanes: Lanes, rank: Callable[[Any, Any], tuple[Any, Any]]
-) -> list[tuple[Rank, int]]:
-    """Return floors of all tilings with their numbers, in the order of floors, then of numbers."""
+) -> Iterator[tuple[Rank, int]]:
+    """Yield floors of all tilings with their numbers, in the order of floors, then of numbers."""
     cycles, energy = _floors_of(chain, near, lanes)
     first, second = rank(np.floor(cycles), energy)
     order = np.lexsort((second, first))  # of equals the first by number
-    pairs = zip(first[order].tolist(), second[order].tolist(), strict=True)
-    return list(zip(pairs, order.tolist(), strict=True))
+    for i in range(0, len(order), FEW):
+        some = order[i : i + FEW]
+        pairs = zip(first[some].tolist(), second[some].tolist(), strict=True)
+        yield from zip(pairs, some.tolist(), strict=True)
 
 
 class _Ladder:
@@ -407,7 +404,7 @@ class _Ladder:
         key = tiling.rows, tiling.columns, tiling.held > 0, tiling.spilled
         if key not in self._cuts:
             beside = beside_products(self._chain, tiling, self._near, self._lanes)
-            self._cuts[key] = _Cut(beside, beside.asked(self._chain.matrices))
+            self._cuts[key] = _Cut(beside)
         return self._cuts[key]
 
     def _demand(self, cut: "_Cut") -> Demand:
@@ -439,12 +436,16 @@ class _Ladder:
 
 @dataclass(slots=True)
 class _Cut:
-    """What tilings ask that cut a chain alike: beside their products, of those, and in all."""
+    """What tilings ask that cut a chain alike: beside their products, and in all so far."""
 
     beside: Beside
-    products: Mapping[Asked, int]
     demand: Demand | None = None
     known: int = 0
+
+    @property
+    def products(self) -> Mapping[Asked, int]:
+        """Its products, and how often each runs."""
+        return self.beside.runs
 
 
 def too_small(chain: Chain, near: NearChip) -> str:

@@ -99,8 +99,8 @@ class StripDemand:
     strips: list[Timed]
     first_weights: tuple[int, ...]
     busy: dict[str | PortAt, int]
-    reads: Counter[PortAt]
-    writes: Counter[PortAt]
+    reads: dict[PortAt, int]
+    writes: dict[PortAt, int]
     outer_bits: dict[str, Fraction]
     step_cycles: Fraction
     energy_pj: dict[str, float]

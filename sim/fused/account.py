@@ -1,7 +1,6 @@
 """What a fused group costs on a chip: its time on the rung that runs, and its account."""
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -12,7 +11,7 @@ from ...arch.hierarchy import OPERANDS
 from ...datatypes.base.numbers import units_of
 from ...mapping.best import Objective
 from ...mapping.fused.cost import FusedCost, cost_of
-from ...mapping.fused.demand import demand
+from ...mapping.fused.demand import beside_products, with_products
 from ...mapping.fused.kept_results import kept_walk
 from ...mapping.fused.near import NearChip
 from ...mapping.fused.products import Asked, BlockProduct, block_product
@@ -54,9 +53,8 @@ def group_run(
     fused = best_of(chip, group, bits, objective, apart)
     if isinstance(fused, str):
         return fused
-    chain, near, found = fused.chain, fused.near, fused.best.found
+    chain, near, found = fused.chain, fused.near, fused.found
     parts, times = dict[Asked, Part](), dict[Asked, NestTime]()
-    runs: Counter[Asked] = Counter()
 
     def product(asked: Asked) -> BlockProduct:
         best = found.products[asked]
@@ -70,15 +68,13 @@ def group_run(
         times[asked] = time_of_nest(parts[asked])
         return block_product(best, near, times[asked].cycles)
 
-    asked = demand(chain, found.tiling, near, fused.lanes, product)
-    blocks = asked.blocks
-    for kind, many in asked.counts.items():
-        rows, columns = blocks.rows[kind.rows], blocks.columns[kind.columns]
-        first, second = Asked.both(rows, columns, alone=kind.alone)
-        runs[first] += many * chain.instances * chain.matrices
-        runs[second] += many * chain.instances
+    beside = beside_products(chain, found.tiling, near, fused.lanes)
+    asked = with_products(chain, beside, product)
     cost = cost_of(chain, found.tiling, near, asked, kept_walk)
-    nests = [(replace(parts[each], times=many), times[each]) for each, many in runs.items()]
+    nests = [
+        (replace(parts[each], times=many * chain.instances), times[each])
+        for each, many in beside.runs.items()
+    ]
     chip = chip.split_for(bits[group.out].split)
     about = {"layers": list(group.names), **searched(found)}
     spilled = spilling(chain, near, asked, found.products)

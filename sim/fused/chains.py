@@ -7,9 +7,10 @@ from ...arch.hierarchy import Hierarchy
 from ...datatypes.base.errors import BitlatheError
 from ...mapping.best import Objective
 from ...mapping.fused.chain import SOFTMAX, Chain, Lanes, Mask, Steps, activation
-from ...mapping.fused.kept_results import best_fusion, least_fusion
+from ...mapping.fused.cost import FusedCost
+from ...mapping.fused.kept_results import best_fusion, fusion_cost, least_fusion
 from ...mapping.fused.near import NearChip, near_chip, why_not
-from ...mapping.fused.search import BestFusion
+from ...mapping.fused.search import Found
 from ...mapping.mappers import ORDERS
 from ...mapping.operands import OperandBits
 from ...workloads.gemm import Gemm
@@ -115,7 +116,12 @@ class Fused:
     chain: Chain
     near: NearChip
     lanes: Lanes
-    best: BestFusion
+    found: Found
+
+    @property
+    def cost(self) -> FusedCost:
+        """What it costs, in closed form."""
+        return fusion_cost(self.chain, self.near, self.lanes, self.found)
 
 
 def best_of(
@@ -170,8 +176,11 @@ def best_of(
         except BitlatheError as error:  # too small for the least blocks, or for a product's tiles
             reasons.append(str(error).removeprefix("fusion: "))
             continue
-        found.append(Fused(chain=chain, near=near, lanes=lanes, best=best))
+        found.append(Fused(chain=chain, near=near, lanes=lanes, found=best))
     if not found:
         return reasons[0]
-    rank = ORDERS[objective]
-    return min(found, key=lambda each: rank(each.best.cost.cycles, each.best.cost.total_pj))
+    if len(found) == 1:
+        return found[0]
+    rank, costs = ORDERS[objective], [each.cost for each in found]
+    ranks = [rank(each.cycles, each.total_pj) for each in costs]
+    return found[ranks.index(min(ranks))]
