@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..datatypes.base.errors import BitlatheError, unknown_name
@@ -434,6 +435,8 @@ class Model:
     ) -> Staged:
         """Return the matrix products of one pass layer by layer, each with what it reads.
 
+        Found once for a model and a pass of it.
+
         Parameters
         ----------
         phase, context, batch, causal, logits, source
@@ -444,6 +447,21 @@ class Model:
         BitlatheError
             As `gemms` does.
         """
+        asked = phase, context, batch, causal, logits, source
+        try:
+            return _staged(self, *asked)
+        except TypeError:  # something that has no hash
+            return self._staged(*asked)
+
+    def _staged(
+        self,
+        phase: str,
+        context: int | None,
+        batch: int,
+        causal: bool,
+        logits: str,
+        source: int | None,
+    ) -> Staged:
         _known("phase", phase, PHASES)
         _known("logits", logits, LOGITS)
         images = check_size("batch", batch)
@@ -532,6 +550,9 @@ class Model:
                 "use a smaller context or batch."
             )
         return staged
+
+
+_staged = lru_cache(maxsize=64, typed=True)(Model._staged)
 
 
 def _known(what: str, value: object, known: tuple[str, ...]) -> None:

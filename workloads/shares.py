@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from .gemm import ROUTERS, Gemm, Operand
@@ -87,8 +88,11 @@ class Neighbours:
             yield product, _shares(product, known, behind[name], places)
 
 
+@lru_cache(maxsize=64)
 def read_as(staged: Staged) -> Mapping[Gemm, Counter[Shares]]:
     """Return how the results of each product are read, and in how many of its instances.
+
+    Found once for a pass.
 
     Parameters
     ----------
@@ -104,7 +108,7 @@ def read_as(staged: Staged) -> Mapping[Gemm, Counter[Shares]]:
     for products, count in _neighbours(staged):
         for product, shares in Neighbours(products, staged.steps).shares():
             found[replace(product.gemm, count=1)][shares] += product.gemm.count * count
-    return found
+    return dict(found)
 
 
 def taken_by(products: Sequence[Product], step: VectorStep) -> Iterator[Gemm]:

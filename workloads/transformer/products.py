@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
+from ...datatypes.base.hashed import Hashed, hashed_once
 from ..gemm import Gemm
 from ..vector_step import VectorStep
 from .between import vector_steps
@@ -50,8 +52,9 @@ def _exits(parts: Sequence[Part]) -> tuple[str, ...]:
     return tuple(name for part in parts for name in part.exits)
 
 
+@hashed_once
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Staged:
+class Staged(Hashed):
     """The products of a pass: ahead of the first layer, of each kind of layers, behind the last.
 
     ``steps`` are those of a vector unit between them, of all layers together.
@@ -69,19 +72,7 @@ class Staged:
         Layers of other kinds share what has the same stage, name and sizes. What they do not
         share stands where it runs: full attention ahead of windows, dense MLPs ahead of experts.
         """
-        found: list[_Key] = []
-        count: dict[_Key, int] = {}
-        for each in sorted(self.layers, key=lambda each: each.layers.rank):
-            keys = []
-            for product in each.products:
-                key = product.stage, replace(product.gemm, count=1)
-                count[key] = count.get(key, 0) + product.gemm.count * each.layers.count
-                keys.append(key)
-            found = _merged(found, keys)
-        inside = (replace(gemm, count=count[stage, gemm]) for stage, gemm in found)
-        before, after = (tuple(each.gemm for each in ends) for ends in (self.before, self.after))
-        source = self.source.gemms() if self.source else ()
-        return (*source, *before, *inside, *after)
+        return _gemms(self)
 
     @property
     def exits(self) -> tuple[str, ...]:
@@ -108,6 +99,23 @@ class Staged:
 
 
 _Key = tuple[str, Gemm]
+
+
+@lru_cache(maxsize=64)
+def _gemms(staged: Staged) -> tuple[Gemm, ...]:
+    found: list[_Key] = []
+    count: dict[_Key, int] = {}
+    for each in sorted(staged.layers, key=lambda each: each.layers.rank):
+        keys = []
+        for product in each.products:
+            key = product.stage, replace(product.gemm, count=1)
+            count[key] = count.get(key, 0) + product.gemm.count * each.layers.count
+            keys.append(key)
+        found = _merged(found, keys)
+    inside = (replace(gemm, count=count[stage, gemm]) for stage, gemm in found)
+    before, after = (tuple(each.gemm for each in ends) for ends in (staged.before, staged.after))
+    source = staged.source.gemms() if staged.source else ()
+    return (*source, *before, *inside, *after)
 
 
 def _merged(found: Sequence[_Key], more: Sequence[_Key]) -> list[_Key]:
