@@ -207,6 +207,7 @@ def pass_of(chip: Chip, step: VectorStep, *, stays: bool = False) -> Pass:
         summed([step.totals, *_quantizing(arch, step)]),
     )
     dram, memory = hierarchy.memories[0], unit_memory(unit, hierarchy)
+    dram_wide, dram_down = dram.ports[0].width_bits.as_integer_ratio()
     adds, multiplies = totals.adds + totals.row_adds, totals.multiplies + totals.row_multiplies
     specials = totals.specials + totals.row_specials
     learned = _learned_bits(arch, step)
@@ -217,7 +218,7 @@ def pass_of(chip: Chip, step: VectorStep, *, stays: bool = False) -> Pass:
     burst = arch.dram.burst_bits or 1
     bursts = [ceil_div(bits, burst) * burst for bits in outside]
     ends, busy = [], dict.fromkeys(range(len(memory.ports)), 0)
-    exact = dict.fromkeys(busy, Fraction(0))
+    bits_of = dict.fromkeys(busy, 0)
     incoming = "input" if "input" in memory.holds else "output"
     for way, operand, bits in (
         ("write", incoming, outside[0]), ("read", incoming, read),
@@ -225,15 +226,16 @@ def pass_of(chip: Chip, step: VectorStep, *, stays: bool = False) -> Pass:
     ):  # fmt: skip
         index = memory.port(way, operand)  # type: ignore[arg-type]
         port = memory.ports[index]
-        accesses = math.ceil(bits / port.width_bits)
+        wide, down = port.width_bits.as_integer_ratio()
+        accesses = ceil_div(bits * down, wide)
         busy[index] += accesses
-        exact[index] += Fraction(bits) / port.width_bits
+        bits_of[index] += bits
         ends.append((way, accesses, accesses * (port.read_pj if way == "read" else port.write_pj)))
     lane_work = adds + multiplies + specials * lane.special_cycles
     work_pj = adds * lane.add_pj + multiplies * lane.multiply_pj + specials * lane.special_pj
     return Pass(
         lane_cycles=ceil_div(lane_work, unit.lanes),
-        dram_cycles=math.ceil(sum(bursts) / dram.ports[0].width_bits),
+        dram_cycles=ceil_div(sum(bursts) * dram_down, dram_wide),
         port_cycles=max(busy.values()),
         latency_cycles=dram.latency_cycles if outside[0] else 0,
         read_bits=outside[0],
@@ -250,8 +252,8 @@ def pass_of(chip: Chip, step: VectorStep, *, stays: bool = False) -> Pass:
         },
         exact_cycles=max(
             Fraction(lane_work, unit.lanes),
-            Fraction(sum(outside)) / dram.ports[0].width_bits,
-            *exact.values(),
+            Fraction(sum(outside) * dram_down, dram_wide),
+            *(bits / memory.ports[i].width_bits for i, bits in bits_of.items() if bits),
         ),
     )
 
@@ -319,7 +321,8 @@ def time_beside(array: int, steps: Following, pieces: int, dram: int) -> int:
     >>> time_beside(100, steps, 4, 0), time_beside(40, steps, 4, 0), time_beside(100, steps, 4, 150)
     (115, 70, 150)
     """
-    behind = max(array + steps.piece, math.ceil(Fraction(array, pieces) + steps.exact))
+    up, down = steps.exact.as_integer_ratio()
+    behind = max(array + steps.piece, ceil_div(array * down + up * pieces, pieces * down))
     return max(max(behind, steps.work + steps.ahead) + steps.latency, dram)
 
 
@@ -385,10 +388,10 @@ class _Beside:
     """
 
     def __init__(self, layers: Iterable[LayerRun], count: int) -> None:
-        each = [(layer, Fraction(layer.count, count)) for layer in layers]
-        self.fused = any(layer.fused is not None for layer, _ in each)
-        self.array = math.floor(sum(layer.cycles * times for layer, times in each))
-        self.dram = math.floor(sum(layer.dram_cycles * times for layer, times in each))
+        each = list(layers)
+        self.fused = any(layer.fused is not None for layer in each)
+        self.array = sum(layer.cycles * layer.count for layer in each) // count
+        self.dram = sum(layer.dram_cycles * layer.count for layer in each) // count
         self.steps, self.pieces, self.alone, self.time = Following(), 0, 0, self.array
 
     def follow(self, asked: Pass, piece: Pass, step: VectorStep) -> int:
