@@ -13,7 +13,7 @@ from fractions import Fraction
 from functools import partial
 
 from ..datatypes.base.errors import BitlatheError
-from ..mapping.keep import NOTHING, Kept, Plan, keep_where_better, layer_counts
+from ..mapping.keep import NOTHING, Kept, Plan, keep_where_better, layer_counts, nothing_kept
 from ..mapping.mappers import NEST_MAPPERS
 from ..mapping.staying import room_bytes
 from ..workloads.gemm import Gemm
@@ -121,7 +121,7 @@ def with_kept(
     Returns
     -------
     tuple of LayerRun
-        ``without`` itself, or others with fewer clocks or less energy, and no more of either.
+        ``without`` itself, or better ones: with no more clocks and energy than without what stays.
     """
     costs: dict[tuple[Gemm, Kept], LayerRun] = {}
 
@@ -131,24 +131,36 @@ def with_kept(
         return costs[gemm, kept]
 
     made = fusion.made if fusion is not None and _are_in(fusion, order) else ()
-    rank, best, least = NEST_MAPPERS[mapper].rank, without, _total(without)
+    rank, best = NEST_MAPPERS[mapper].rank, without
     for some in _choices(len(made)):
         instead = {_one(gemm): run for i in some for gemm, run in _in_place(*made[i])}
         plan, known = kept_plan(order, bits, steps, run_of, mapper, fused=instead.keys())
         if not any(kept.kept_bytes for _, kept in layer_counts(plan)):
             continue
-        layers: Sequence[LayerRun] = [
-            run
-            for (gemm, kept), count in layer_counts(plan).items()
-            for run in _of_layer(gemm, instead, partial(known, gemm, kept), count)
+        beside = steps if fusion is None or not some else fusion.steps_beside(some)
+        found = [
+            _assembled(chip, each, instead, known, beside) for each in (plan, nothing_kept(order))
         ]
-        if chip.arch.vector_unit is not None:
-            beside = steps if fusion is None or not some else fusion.steps_beside(some)
-            layers = with_vector(chip, beside, layers)
-        now = _total(layers)
-        if now[0] <= least[0] and now[1] <= least[1] and rank(now) < rank(least):
-            best, least = tuple(layers), now
+        now, base = map(_total, found)
+        if now[0] <= base[0] and now[1] <= base[1] and rank(now) < rank(_total(best)):
+            best = found[0]
     return best
+
+
+def _assembled(
+    chip: Chip,
+    plan: Plan,
+    instead: Mapping[Gemm, LayerRun | None],
+    known: RunOf,
+    steps: Sequence[VectorStep],
+) -> tuple[LayerRun, ...]:
+    """Return the layers of a plan, with groups in the place of theirs, and the steps between."""
+    layers = tuple(
+        run
+        for (gemm, kept), count in layer_counts(plan).items()
+        for run in _of_layer(gemm, instead, partial(known, gemm, kept), count)
+    )
+    return layers if chip.arch.vector_unit is None else with_vector(chip, steps, layers)
 
 
 def _choices(many: int) -> list[tuple[int, ...]]:
