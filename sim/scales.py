@@ -9,7 +9,8 @@ unit makes one. All of this goes on beside the array: a
 layer takes no fewer clocks than the lanes need.
 
 A column of a weight- or input-stationary array adds up inputs of several groups before anything
-leaves it: there, such scales are refused.
+leaves it: there, such scales are refused. Runs of chips without a vector unit, products alone,
+name them as not counted.
 """
 
 from collections.abc import Sequence
@@ -99,7 +100,7 @@ def scaling_of(
     sums = [scale for scale in weights if scale not in entering]
     left = [scale for scale in sums if not in_pe(pe, weight, scale)]
     left_inputs = [scale for scale in inputs if not in_pe(pe, weight, scale)]
-    if (left or left_inputs) and not arch.array.flow.sums_stay:
+    if (left or left_inputs) and arch.vector_unit and not arch.array.flow.sums_stay:
         raise BitlatheError(_refusal(arch, gemm, weight if left else formats.input))
     products = _products_of_scales(arch, gemm, entering)
     if not (left or left_inputs or products):
