@@ -15,7 +15,6 @@ from .nest import Loops, Mapping, dims_of
 from .operands import OperandBits
 from .proof.check import VERSION, derived
 from .proof.cost import cost
-from .proof.floor import dram_bits, traffic_floor
 from .proof.record import CONVOLUTION, DIMS, PRODUCT, Chip, Nest, layer_of, read
 from .prove import prove
 
@@ -200,13 +199,12 @@ def certificate(
     at, nest = hierarchies.index(hierarchy), nest_of(mapping)
     found = cost(of, chips[at], nest)
     proof = prove(of, list(chips), objective, found.of(objective), budget=budget)
-    lowest, moved = traffic_floor(of, chips[at]), dram_bits(of, chips[at], nest)
     return {
         "certificate": VERSION,
         "objective": objective,
         **about,
         "mapping": {"chip": at, **mapping_data(mapping)},
-        **derived(of, chips, at, nest, found, moved, lowest),
+        **derived(of, chips, at, nest, found),
         "bound": str(proof.bound),
         "proof": proof.data,
     }

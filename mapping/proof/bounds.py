@@ -19,46 +19,58 @@ static energy.
 """
 
 import math
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
 from itertools import product
-from math import prod
+from math import floor, prod
 from typing import NamedTuple
 
 from .cost import ends_of, first_load, passed
-from .count import Counted, units
-from .pixels import blocks, by_copy, first_pixel, members, passing
+from .count import Counted, cut, units
+from .pixels import blocks, by_copy, first_pixel, members, passing, starts
 from .record import OPERANDS, OTHER, Chip, Layer, Level, Memory, Nest, Window
 from .space import Chain, Storage, Way, chains, kept_by, steps_of, tiers
 
 ZERO = Fraction(0)
+UNIT = 1 << 128
+"""Prices of an element are rounded down to 1 / UNIT of a clock, or of a pJ."""
 Innermost = tuple[int, int | None]
 """Kinds of the loops innermost in the outermost group, and in the one inside; None: no loop."""
 
 
 class Pair(NamedTuple):
-    """Clocks, and energy in units of ``1 / scale`` pJ, that mappings take at least."""
+    """Clocks, and energy in units of ``1 / UNIT`` pJ, that mappings take at least."""
 
     cycles: int
     energy: int
-    scale: int
 
     def of(self, objective: str) -> Fraction:
         """Return what follows for the objective."""
-        if objective == "cycles":
-            return Fraction(self.cycles)
-        return Fraction(self.energy * (1 if objective == "energy" else self.cycles), self.scale)
+        pj = 1 if objective == "cycles" else Fraction(self.energy, UNIT)
+        return Fraction(pj * (1 if objective == "energy" else self.cycles))
 
 
 def least(pairs: Iterable[Pair], objective: str) -> Fraction:
-    """Return the least of an objective over pairs of one scale."""
-    if objective == "cycles":
-        return Fraction(min(pair.cycles for pair in pairs))
-    return min(
-        pairs, key=lambda pair: pair.energy * (1 if objective == "energy" else pair.cycles)
-    ).of(objective)
+    """Return the least of an objective over pairs."""
+    by = {"cycles": lambda pair: pair[0], "energy": lambda pair: pair[1], "edp": prod}
+    return min(pairs, key=by[objective]).of(objective)
+
+
+@cache
+def price(
+    memory: Memory, operand: str, reads: bool, stored: Fraction, code: Fraction
+) -> tuple[int, int, int]:
+    """Return the port that an element passes, and its clocks and pJ there, over ``UNIT``.
+
+    ``stored``, ``code``: its bits that take energy, and those that take clocks.
+    """
+    i = memory.port(operand, reads=reads)
+    port = memory.ports[i]
+    pj = stored / port.width_bits * port.pj(reads=reads)
+    pj += memory.decoding_pj(operand, reads=reads)
+    return i, floor(code / port.width_bits * UNIT), floor(pj * UNIT)
 
 
 class Indexed(NamedTuple):
@@ -81,7 +93,7 @@ class Indexed(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rate:
-    """What elements take that pass between two memories, in units of `Unrolled.scales`.
+    """What elements take that pass between two memories, in units of ``1 / UNIT``.
 
     Attributes
     ----------
@@ -92,12 +104,10 @@ class Rate:
     stage : int
         Place among the operand's transfers, outermost first.
     own : Indexed
-    clocks : tuple of (int, int, int)
+    clocks : dict of int to list of int
         By port: clocks of an element that passes for the first, or only, time, and each other.
-    pj : tuple of (int, int)
+    pj : list of int
         Energy of an element that passes for the first time, and each other.
-    ends : tuple of (int, tuple of str, Fraction)
-        The parent's port and the child's: number, axes of copies, clocks of a finished element.
     """
 
     operand: str
@@ -106,9 +116,8 @@ class Rate:
     tier: int
     stage: int
     own: Indexed
-    clocks: tuple[tuple[int, int, int], ...]
-    pj: tuple[int, int]
-    ends: tuple[tuple[int, tuple[str, ...], Fraction], ...]
+    clocks: dict[int, list[int]]
+    pj: list[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -165,18 +174,9 @@ class Side:
 def _passing(window: Window, tier: int, outputs: tuple[Chain, ...], taps: tuple[Chain, ...]) -> int:
     """Return the pixels of all tiles of a tier at least, each tile's once."""
     some = ({chain[: tier + 1] for chain in chains} for chains in (outputs, taps))
-    return min(passing(window, *(_tiles(chain) for chain in each)) for each in product(*some))
-
-
-@cache
-def _tiles(chain: Chain) -> tuple[tuple[int, int], ...]:
-    """Return where each innermost tile of a chain begins, and its extent."""
-    found = [(0, chain[0])]
-    for tile in chain[1:]:
-        found = [
-            (start + inner, each) for start, extent in found for inner, each in blocks(extent, tile)
-        ]
-    return tuple(found)
+    return min(
+        passing(window, *(starts(chain[0], chain[1:]) for chain in each)) for each in product(*some)
+    )
 
 
 @cache
@@ -186,12 +186,7 @@ def _facts(chain: Chain) -> tuple[int, ...]:
     tiles, last, blocks, whole = [size], [size], [1], [size]
     classes = {size: 1}
     for tile in chain[1:]:
-        inner: dict[int, int] = {}
-        for extent, count in classes.items():
-            for part, times in ((tile, extent // tile), (extent % tile, 1)):
-                if part and times:
-                    inner[part] = inner.get(part, 0) + count * times
-        classes = inner
+        classes = cut(classes, tile)
         end = last[-1]
         last.append(end if tile >= end else end % tile or tile)
         tiles.append(min(tile, tiles[-1]))
@@ -204,14 +199,13 @@ def _facts(chain: Chain) -> tuple[int, ...]:
 class Room(NamedTuple):
     """A memory of a tier: its size in bits or words, and what it holds, by operand.
 
-    ``own``: the operands; ``elements``: the size of an element, over ``scale``; ``copies``: units
+    ``own``: the operands; ``elements``: the size of an element, over ``UNIT``; ``copies``: units
     that a step's tile reaches, by dimension.
     """
 
     tier: int
     per: tuple[str, ...]
     size: int
-    scale: int
     own: tuple[Indexed, ...]
     elements: tuple[int, ...]
     copies: tuple[int, ...]
@@ -239,15 +233,13 @@ class Unrolled:
         )
         self.deep = len(self.groups) > 2 and not layer.windows
         self.most, self.fullest = cache(self._most), cache(self._fullest)
-        found = [
-            (operand, stage, *self._rate(operand, stage))
+        self.rates = [
+            self._rate(operand, stage)
             for operand in OPERANDS
             for stage in range(len(storage[operand]) - 1)
         ]
-        clocks = [rate for _, _, some, _ in found for row in some.values() for rate in row]
-        energies = [pj for _, _, _, some in found for pj in some]
-        self._array(clocks, energies)
-        self.rates = [self._scaled(*each) for each in found]
+        self.static = floor(chip.static_pj * UNIT)
+        self._array()
         rooms = [
             self._room(tier, memory)
             for tier, some in enumerate(self.groups[1:], 1)
@@ -263,11 +255,8 @@ class Unrolled:
             for d, step in enumerate(self.steps)
         )
 
-    def _array(self, clocks: list[Fraction], energies: list[Fraction]) -> None:
-        """Count what the array takes and leaves: the same under all tiles and orders.
-
-        Clocks and energies become integers, in units in which all of those given are integers.
-        """
+    def _array(self) -> None:
+        """Count what the array takes and leaves: the same under all tiles and orders."""
         levels = [
             Level(memory=self.storage[op][-1].name, keeps=(op,), doubled=(), loops=())
             for op in OPERANDS
@@ -278,50 +267,24 @@ class Unrolled:
         moves = counted.moves()
         ends = [ends_of(counted, move) for move in moves]
         alone = passed(counted, moves, ends)
-        own_pj = sum(alone.energy_pj.values(), ZERO)
-        self.scales = tuple(
-            math.lcm(*(value.denominator for value in some))
-            for some in (clocks, [*energies, own_pj, self.chip.static_pj])
-        )
-        self.static = int(self.chip.static_pj * self.scales[1])
-        scale = self.scales[0]
         self.compute = math.ceil(counted.all_steps * self.layer.step_cycles)
-        self.busy = [alone.busy[key] * scale for key in self.ports]
-        self.fixed_pj = int(own_pj * self.scales[1])
+        self.busy = [alone.busy[key] * UNIT for key in self.ports]
+        self.fixed_pj = floor(sum(alone.energy_pj.values(), ZERO) * UNIT)
 
-    def _rate(
-        self, operand: str, stage: int
-    ) -> tuple[dict[int, tuple[Fraction, Fraction]], tuple[Fraction, Fraction]]:
-        """Return, by port, clocks of an element the first time, again, and spared; energies."""
+    def _rate(self, operand: str, stage: int) -> Rate:
+        """Return what elements of an operand take between two memories that keep it."""
         parent, child = self.storage[operand][stage : stage + 2]
-        if operand != "output":
-            clocks, pj = self._ends(operand, parent, child, "fetch", partial=False)
-            return {port: (rate, rate) for port, rate in clocks.items()}, (pj, pj)
-        write, write_pj = self._ends(operand, parent, child, "write", partial=False)
-        unfinished, unfinished_pj = self._ends(operand, parent, child, "write", partial=True)
-        back, back_pj = self._ends(operand, parent, child, "readback", partial=True)
-        found: dict[int, tuple[Fraction, Fraction]] = {}
-        for port in {**write, **back}:
-            again = unfinished.get(port, ZERO) + back.get(port, ZERO)
-            found[port] = write.get(port, ZERO), again
-        return found, (write_pj, unfinished_pj + back_pj)
-
-    def _scaled(
-        self,
-        operand: str,
-        stage: int,
-        clocks: dict[int, tuple[Fraction, Fraction]],
-        pj: tuple[Fraction, Fraction],
-    ) -> Rate:
-        parent, child = self.storage[operand][stage : stage + 2]
-        scale, scale_pj = self.scales
-        width = self.layer.bits(operand, partial=False, code=child.words is not None)
-        ends = []
-        for memory, reads in ((parent, operand != "output"), (child, operand == "output")):
-            i = memory.port(operand, reads=reads)
-            at = self.ports[memory.name, i]
-            ends.append((at, memory.per, width / memory.ports[i].width_bits))
-        rows = [(port, *(int(rate * scale) for rate in row)) for port, row in clocks.items()]
+        kinds = [("fetch", False)]
+        if operand == "output":
+            kinds = [("write", False), ("write", True), ("readback", True)]
+        clocks, pj = dict[int, list[int]](), [0, 0]
+        for kind, partial in kinds:
+            for port, each, energy in self._ends(operand, parent, child, kind, partial=partial):
+                row = clocks.setdefault(port, [0, 0])
+                for again in (False, True):
+                    if kind == "fetch" or again == partial:
+                        row[again] += each
+                        pj[again] += energy
         return Rate(
             operand=operand,
             parent=parent,
@@ -329,32 +292,25 @@ class Unrolled:
             tier=next(i for i, some in enumerate(self.groups) if child in some),
             stage=stage,
             own=Indexed.of(self.layer, operand),
-            clocks=tuple((port, once, again) for port, once, again in rows),
-            pj=(int(pj[0] * scale_pj), int(pj[1] * scale_pj)),
-            ends=tuple(ends),
+            clocks=clocks,
+            pj=pj,
         )
 
     def _ends(
         self, operand: str, parent: Memory, child: Memory, kind: str, *, partial: bool
-    ) -> tuple[dict[int, Fraction], Fraction]:
-        """Return clocks by port, and energy, that an element takes at least."""
+    ) -> Iterator[tuple[int, int, int]]:
+        """Yield, at both ends, the port, and clocks and energy that an element takes at least."""
         own, down = self.layer.indexed(operand), kind != "write"
         stored = self.layer.bits(operand, partial=partial, code=False)
         width = self.layer.bits(operand, partial=partial, code=child.words is not None)
-        clocks: dict[int, Fraction] = {}
-        energy = ZERO
         for memory, reads, same in (
             (parent, down, parent.per),
             (child, not down, parent.per if kind == "readback" else child.per),
         ):
-            i = memory.port(operand, reads=reads)
-            port = memory.ports[i]
+            i, clocks, pj = price(memory, operand, reads, stored, width)
             copies = prod(units(self.unrolls[d], memory.per, self.steps[d])[0] for d in own)
             alike = prod(self._least_units(d, same) for d in range(len(self.steps)) if d not in own)
-            clocks[self.ports[memory.name, i]] = width / port.width_bits / copies
-            each = stored / port.width_bits * port.pj(reads=reads)
-            energy += (each + memory.decoding_pj(operand, reads=reads)) * alike
-        return clocks, energy
+            yield self.ports[memory.name, i], clocks // copies, pj * alike
 
     def _least_units(self, d: int, per: tuple[str, ...]) -> int:
         """Return the units along some axes that the least step's tile of a dimension reaches."""
@@ -403,7 +359,7 @@ class Unrolled:
             tiles = [side.low[room.tier] for side in sides]
             shares = [self.share(own, room.per, tiles) for own in room.own]
             both = zip(shares, room.elements, strict=True)
-            if sum(-(-share * each // room.scale) for share, each in both) > room.size:
+            if sum(-(-share * each // UNIT) for share, each in both) > room.size:
                 return False
         return True
 
@@ -434,14 +390,12 @@ class Unrolled:
         again = any(self.layer.sizes[d] > self.steps[d] for d in summed) and not inside
         if "output" in held and not words and again:  # the array's sums
             each[held.index("output")] = self.layer.partial
-        scale = math.lcm(*(bits.denominator for bits in each))
         return Room(
             tier=tier,
             per=memory.per,
             size=size,
-            scale=scale,
             own=tuple(Indexed.of(self.layer, operand) for operand in held),
-            elements=tuple(int(bits * scale) for bits in each),
+            elements=tuple(floor(bits * UNIT) for bits in each),
             copies=tuple(
                 units(self.unrolls[d], memory.per, step)[0] for d, step in enumerate(self.steps)
             ),
@@ -456,7 +410,7 @@ class Unrolled:
                 slope += share // self.most(room.per, d, low[d])
             else:
                 beside += share
-        return (room.size * room.scale - beside) * room.copies[d] // slope if slope else None
+        return (room.size * UNIT - beside) * room.copies[d] // slope if slope else None
 
     def floors(
         self, sides: tuple[Side, ...], among: Container[Innermost] | None = None
@@ -495,14 +449,13 @@ class Unrolled:
 
     def _floor(self, once: list[int], more: list[int], edge: int) -> Pair:
         """Return the floor where elements move once and again as often, by transfer."""
-        scale, scale_pj = self.scales
         busy, energy = list(self.busy), self.fixed_pj
         for rate, first, again in zip(self.rates, once, more, strict=True):
             energy += rate.pj[0] * first + rate.pj[1] * again
-            for port, each, other in rate.clocks:
+            for port, (each, other) in rate.clocks.items():
                 busy[port] += each * first + other * again
-        cycles = max(-(-max(busy) // scale), self.compute + edge)
-        return Pair(cycles, energy + cycles * self.static, scale_pj)
+        cycles = max(-(-max(busy) // UNIT), self.compute + edge)
+        return Pair(cycles, energy + cycles * self.static)
 
     def _again(
         self,
@@ -546,10 +499,12 @@ class Unrolled:
         for rate in self.rates:
             up = rate.operand == "output"
             tiles = [(side.last if up else side.low)[rate.tier] for side in sides]
-            clocks = {
-                port: -(-self.share(rate.own, per, tiles) * each.numerator // each.denominator)
-                for port, per, each in rate.ends
-            }
+            width = self.layer.bits(rate.operand, partial=False, code=rate.child.words is not None)
+            clocks = {}
+            for memory, reads in ((rate.parent, not up), (rate.child, up)):
+                i = memory.port(rate.operand, reads=reads)
+                share = self.share(rate.own, memory.per, tiles)
+                clocks[self.ports[memory.name, i]] = memory.ports[i].clocks(share, width)
             if up:
                 last += max(clocks.values())
             else:

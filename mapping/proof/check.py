@@ -14,7 +14,7 @@ from .about import chips_lines, layer_line
 from .bounds import Unrolled
 from .cost import Cost, cost
 from .figures import Work, chip_figures, layer_figures, mapping_figures
-from .floor import TrafficFloor, dram_bits, traffic_floor
+from .floor import dram_bits, traffic_floor
 from .legal import problem
 from .record import (
     OBJECTIVES,
@@ -155,23 +155,48 @@ def check_mapping(top: dict[str, Any]) -> Verdict:
     wrong = problem(layer, chips[at], nest)
     if wrong:
         raise ProofError(f"the mapping: {wrong}")
-    found, lowest = cost(layer, chips[at], nest), traffic_floor(layer, chips[at])
-    moved = dram_bits(layer, chips[at], nest)
-    for name, value in derived(layer, chips, at, nest, found, moved, lowest).items():
-        same(said[name], value, name)
+    found = cost(layer, chips[at], nest)
+    needed = derived(layer, chips, at, nest, found)
+    for name, entry in needed.items():
+        same(said[name], entry, name)
     value, least = found.of(objective), read(Positive, said["bound"], "bound")
     checker = Checker(layer, objective, least)
     same(least, min(value, checker.proof(chips, said["proof"])), "bound")
+    about = layer_line(layer, chips[at].unit_pj), *chips_lines(chips)
+    return verdict(said, needed, value, checker.parts, about)
+
+
+def verdict(
+    said: dict[str, Any],
+    derived: dict[str, Any],
+    value: Fraction,
+    parts: int,
+    about: tuple[str, ...],
+) -> Verdict:
+    """Return what a certificate proves that holds.
+
+    Parameters
+    ----------
+    said, derived : dict
+        The file, and what it must say of its traffic.
+    value : Fraction
+        What its mapping or schedule takes.
+    parts : int
+        Those that were checked.
+    about : tuple of str
+        Layer and chip, a line each.
+    """
+    traffic = derived["traffic"]
     return Verdict(
-        objective=objective,
+        objective=said["objective"],
         value=value,
-        bound=least,
-        parts=checker.parts,
-        dataflows=len(chips),
-        traffic_bits=moved,
-        floor_bits=lowest.bits,
-        floor=lowest.formula,
-        about=(layer_line(layer, chips[at].unit_pj), *chips_lines(chips)),
+        bound=Fraction(said["bound"]),
+        parts=parts,
+        dataflows=len(said["chips"]) if "chips" in said else said["dataflows"],
+        traffic_bits=Fraction(traffic["bits"]),
+        floor_bits=traffic["floor_bits"],
+        floor=traffic["formula"],
+        about=about,
     )
 
 
@@ -198,8 +223,6 @@ def derived(
     at: int,
     nest: Nest,
     found: Cost,
-    moved: Fraction,
-    lowest: TrafficFloor,
 ) -> dict[str, Any]:
     """Return what a certificate must say beside what it is about, its bound and its proof.
 
@@ -213,10 +236,8 @@ def derived(
         The mapping.
     found : Cost
         Its cost.
-    moved : Fraction
-        Bits that it moves through the outermost memory.
-    lowest : TrafficFloor
     """
+    lowest = traffic_floor(layer, chips[at])
     return {
         "about": ABOUT,
         "space": OF_CONVOLUTIONS if layer.windows else SPACE,
@@ -227,7 +248,7 @@ def derived(
         },
         "cost": found.data(),
         "traffic": {
-            "bits": str(moved),
+            "bits": str(dram_bits(layer, chips[at], nest)),
             "floor_bits": lowest.bits,
             "formula": lowest.formula,
             "once_bits": str(lowest.once),

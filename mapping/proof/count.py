@@ -14,7 +14,7 @@ from itertools import zip_longest
 from math import prod
 from typing import Any, NamedTuple
 
-from .pixels import Members, by_copy, first_pixel, members
+from .pixels import Members, by_copy, first_pixel, members, starts
 from .record import OPERANDS, Chip, Layer, Memory, Nest, Window
 
 Sizes = tuple[int, ...]
@@ -107,10 +107,16 @@ class Counted:
     nest : Nest
         Legal on the chip (`legal`).
 
+    array : dict, optional
+        What `visits` found of the array's steps: the same in every order of the same loops.
+
     A step takes ``step`` parts of a clock, of which it has ``parts``.
     """
 
-    def __init__(self, layer: Layer, chip: Chip, nest: Nest) -> None:
+    def __init__(
+        self, layer: Layer, chip: Chip, nest: Nest, array: dict[str, Walk] | None = None
+    ) -> None:
+        self.array = {} if array is None else array
         self.layer, self.chip, self.nest = layer, chip, nest
         self.loops = [
             (layer.dims.index(dim), tile) for level in nest.levels for dim, tile in level.loops
@@ -144,22 +150,16 @@ class Counted:
         """Return how many steps' tiles of each extent a dimension has from loop ``i`` inwards."""
         found = {size: 1}
         for at, tile in self.loops[i:]:
-            if at == d:
-                inner: dict[int, int] = defaultdict(int)
-                for extent, count in found.items():
-                    for part, times in ((tile, extent // tile), (extent % tile, 1)):
-                        if part and times:
-                            inner[part] += count * times
-                found = inner
+            found = cut(found, tile) if at == d else found
         return found
 
     def steps(self, i: int, block: Sizes) -> int:
         """Return the steps of a block from loop ``i`` inwards."""
         return prod(sum(self.bottom(d, i, size).values()) for d, size in enumerate(block))
 
-    def _one(self, i: int, cut: int, own: frozenset[int], block: Sizes) -> bool:
-        """Whether the loops from ``i`` to the cut leave the operand one tile."""
-        return all(d not in own or tile >= block[d] for d, tile in self.loops[i:cut])
+    def _one(self, i: int, end: int, own: frozenset[int], block: Sizes) -> bool:
+        """Whether the loops from ``i`` to the end leave the operand one tile."""
+        return all(d not in own or tile >= block[d] for d, tile in self.loops[i:end])
 
     def _use(self, i: int, block: Sizes, own: frozenset[int], *, last: bool) -> int:
         """Return the steps of the first, or last, use of a whole tile."""
@@ -184,7 +184,7 @@ class Counted:
     def _walk(
         self,
         i: int,
-        cut: int,
+        end: int,
         own: frozenset[int],
         around: tuple[Sizes, Firsts],
         new: bool,
@@ -193,29 +193,29 @@ class Counted:
     ) -> Walk:
         """Return the visits to an operand's tiles; ``each``: every iteration is one."""
         block, firsts = around
-        if i == cut:
+        if i == end:
             head, tail = (self._use(i, block, own, last=last) for last in (False, True))
             visit = Visit(block, self.steps(i, block), head, tail, new, final, firsts)
             return Walk(visit, None, visit, Counter())
         d, tile = self.loops[i]
         if tile >= block[d]:
-            return self.walk(i + 1, cut, own, around, new, final, each)
+            return self.walk(i + 1, end, own, around, new, final, each)
         full, rest = divmod(block[d], tile)
         windows = self.layer.slid(own)
         at = next((w for w, each in enumerate(windows) if d in each[:2]), None)
         if at is not None:
-            beside = d == windows[at].out and self._one(i + 1, cut, own - {d}, block)
+            beside = d == windows[at].out and self._one(i + 1, end, own - {d}, block)
             return self._joined(
                 [
-                    (self.walk(i + 1, cut, own, inside, new, final, each), times)
+                    (self.walk(i + 1, end, own, inside, new, final, each), times)
                     for inside, times in self._slid(at, d, tile, own, around)
                 ],
                 (at, d) if beside and not each else None,
             )
         turns = [(tile, full, new, final)] + ([(rest, 1, new, final)] if rest else [])
         if d not in own:
-            if not each and self._one(i + 1, cut, own, block):
-                ends = [self.walk(i + 1, cut, own, (_with(block, d, e), firsts), new, final, each)
+            if not each and self._one(i + 1, end, own, block):
+                ends = [self.walk(i + 1, end, own, (_with(block, d, e), firsts), new, final, each)
                         for e in (tile, rest or tile)]  # fmt: skip
                 merged = ends[0].first._replace(steps=self.steps(i, block), tail=ends[1].last.tail)
                 return Walk(merged, None, merged, Counter())
@@ -224,10 +224,10 @@ class Counted:
         return self._joined(
             [
                 (
-                    self.walk(i + 1, cut, own, (_with(block, d, extent), firsts), one, end, each),
+                    self.walk(i + 1, end, own, (_with(block, d, extent), firsts), one, done, each),
                     times,
                 )
-                for extent, times, one, end in turns
+                for extent, times, one, done in turns
                 if times
             ]
         )
@@ -287,14 +287,18 @@ class Counted:
     def visits(self, operand: str, child: Place | None) -> Walk:
         """Return the visits to an operand's tiles in a memory, or those of the array: each step."""
         own = self.layer.indexed(operand)
-        cut = child.outside if child else len(self.loops)
-        return self.walk(0, cut, own, self.whole(own), True, True, child is None)
+        if child:
+            return self.walk(0, child.outside, own, self.whole(own), True, True, False)
+        if operand not in self.array:
+            every = self.walk(0, len(self.loops), own, self.whole(own), True, True, True)
+            self.array[operand] = every
+        return self.array[operand]
 
     def _move(self, operand: str, parent: Memory, child: Place | None, *of: Any) -> Move:
-        cut, memory = (child.outside, child.memory) if child else (len(self.loops), None)
+        end, memory = (child.outside, child.memory) if child else (len(self.loops), None)
         kind, partial, *rest = of
         two = child is not None and child.doubled
-        return Move(operand, kind, partial, parent, memory, cut, two, *rest)
+        return Move(operand, kind, partial, parent, memory, end, two, *rest)
 
     def _fetch(self, operand: str, parent: Memory, child: Place | None) -> list[Move]:
         step, walk = self.step, self.visits(operand, child)
@@ -341,38 +345,14 @@ class Counted:
             if visits[i] or not partial
         ]  # fmt: skip
 
-    def _starts(self, d: int, i: int, size: int) -> list[tuple[int, int]]:
-        """Return where each step's tile of a block begins, and its extent, in order."""
-        at = next((j for j in range(i, len(self.loops)) if self.loops[j][0] == d), None)
-        if at is None:
-            return [(0, size)]
-        tile = self.loops[at][1]
-        return [
-            (start + inner, extent)
-            for start in range(0, size, tile)
-            for inner, extent in self._starts(d, at + 1, min(tile, size - start))
-        ]
-
     def _reached(self, per: tuple[str, ...], d: int, i: int, size: int) -> int:
         """Return the units along some axes that a block has elements for."""
         for at, tile in self.loops[i:]:
             size = min(size, tile) if at == d else size
         return units(self.unrolls[d], per, size)[0]
 
-    def most(self, per: tuple[str, ...], d: int, i: int, size: int) -> int:
-        """Return the elements of a block of the unit along some axes that has most.
-
-        Parameters
-        ----------
-        per : tuple of str
-            The axes.
-        d : int
-            The dimension.
-        i : int
-            The first loop inside the block.
-        size : int
-            Extent of the block.
-        """
+    def _most(self, per: tuple[str, ...], d: int, i: int, size: int) -> int:
+        """Return the elements of a block of the unit along some axes that has most."""
         if not any(axis in per for axis, _ in self.unrolls[d]):
             return size
         return sum(
@@ -403,7 +383,7 @@ class Counted:
             if d in own:
                 elements *= size
                 copies *= self._reached(per, d, i, size)
-                share *= self.most(per, d, i, size)
+                share *= self._most(per, d, i, size)
             else:
                 alike = self._reached(same, d, i, size)
                 elements, copies = elements * alike, copies * alike
@@ -429,7 +409,8 @@ class Counted:
         """Return how pixels lie in copies of a memory; ``had``: outputs of the visit ahead."""
 
         def some(d: int, size: int) -> Members:
-            return members(self._starts(d, i, size), d, self.unrolls[d], inner)
+            tiles = tuple(tile for at, tile in self.loops[i:] if at == d)
+            return members(starts(size, tiles), d, self.unrolls[d], inner)
 
         ahead = (had, some(window.out, had)) if had else None
         counts = by_copy(
@@ -466,27 +447,42 @@ class Counted:
 
         ``inside``: the next memory that keeps the operand.
         """
-        own, block = self.layer.indexed(operand), list(self.layer.sizes)
+        own, per, block = self.layer.indexed(operand), place.memory.per, list(self.layer.sizes)
         for d, tile in self.loops[: place.outside]:
             block[d] = min(block[d], tile)
-        share = prod(
-            self.most(place.memory.per, d, place.outside, block[d]) for d in self.layer.plain(own)
-        )
+        share = prod([self._most(per, d, place.outside, block[d]) for d in self.layer.plain(own)])
         if self.layer.slid(own):
-            share = self._fullest(operand, place)
-        partial = False
-        if operand == "output":  # whether sums arrive from inside more than once
-            walk = self.visits(operand, inside)
-            partial = not walk.first.final or any(not after.new for _, after in walk.pairs)
+            walk = self.visits(operand, place)
+            visits = {walk.first} | {after for _, after in walk.pairs}
+            at = {(visit.block, visit.firsts, None) for visit in visits}
+            share = max(self.spread(own, each, place.outside, per, per, per).share for each in at)
+        partial = operand == "output" and self.adds(inside)
         return share, math.ceil(share * self.layer.bits(operand, partial=partial, code=False))
 
-    def _fullest(self, operand: str, place: Place) -> int:
-        """Return the elements that a copy has at most of an operand with windows."""
-        walk, per = self.visits(operand, place), place.memory.per
-        visits = {walk.first} | {after for _, after in walk.pairs}
-        at = {(visit.block, visit.firsts, None) for visit in visits}
-        own = self.layer.indexed(operand)
-        return max(self.spread(own, each, place.outside, per, per, per).share for each in at)
+    def adds(self, inside: Place | None) -> bool:
+        """Return whether sums arrive more than once from the next memory that keeps them.
+
+        They do where a loop that adds to them has a loop over other sums inside it; from the array,
+        where there is any that adds.
+        """
+        block, added, own = list(self.layer.sizes), False, self.layer.indexed("output")
+        for d, tile in self.loops[: inside.outside if inside else None]:
+            if tile < block[d]:
+                block[d] = tile
+                if added and d in own:
+                    return True
+                added = added or d not in own
+        return added and inside is None
+
+
+def cut(extents: dict[int, int], tile: int) -> dict[int, int]:
+    """Return how many tiles there are of each extent in blocks of some, the last of each short."""
+    found: dict[int, int] = defaultdict(int)
+    for extent, count in extents.items():
+        for part, times in ((tile, extent // tile), (extent % tile, 1)):
+            if part and times:
+                found[part] += count * times
+    return found
 
 
 @cache

@@ -37,6 +37,15 @@ def blocks(extent: int, tile: int) -> list[tuple[int, int]]:
     return [(start, min(tile, extent - start)) for start in range(0, extent, tile)]
 
 
+@cache
+def starts(extent: int, tiles: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    """Return where each innermost tile of nested ones begins in an extent, and its own."""
+    found = [(0, extent)]
+    for tile in tiles:
+        found = [(at + start, each) for at, size in found for start, each in blocks(size, tile)]
+    return tuple(found)
+
+
 def members(
     inside: Iterable[tuple[int, int]],
     d: int,

@@ -16,7 +16,7 @@ from math import prod
 
 from .bounds import Innermost, Pair, Side, Unrolled, least
 from .cost import total
-from .count import Counted
+from .count import Counted, Walk
 from .record import KINDS, Loop, Nest
 from .space import doublings, loops_between, nest
 
@@ -86,11 +86,12 @@ class Part:
         layer, groups = self.unrolled.layer, self.unrolled.groups
         tiles = [[side.chains[0][tier] for side in self.sides] for tier in range(len(groups) + 1)]
         between = [loops_between(layer, outer, inner) for outer, inner in pairwise(tiles)]
+        array = dict[str, Walk]()
         for orders in product(*between):
             if all(hopeless.get(at, True) for at in self._innermost(orders)):
                 continue
             parts = self.unrolled.way, self.unrolled.storage, groups, orders
-            single = Counted(layer, self.unrolled.chip, nest(*parts, frozenset()))
+            single = Counted(layer, self.unrolled.chip, nest(*parts, frozenset()), array)
             for two in doublings(single):
                 yield single.doubled(nest(*parts, two))
 

@@ -4,12 +4,11 @@ Every step takes its clocks; the array takes from, and leaves in, the innermost 
 works on in each step; everything passes from memory to memory once.
 """
 
-from fractions import Fraction
 from functools import cache
 from itertools import pairwise
-from math import ceil, lcm, prod
+from math import ceil, floor, prod
 
-from .bounds import ZERO, Pair
+from .bounds import UNIT, Pair, price
 from .count import units
 from .floor import elements
 from .pixels import blocks, passing
@@ -30,41 +29,28 @@ class WayFloors:
     def __init__(self, layer: Layer, chip: Chip, storage: Storage) -> None:
         self.layer, self.chip = layer, chip
         self.elements = {op: elements(layer, op) for op in OPERANDS}
-        self.once_pj = ZERO
-        self.step_pj: dict[str, tuple[Fraction, Fraction]] = {}
+        self.once, self.step = 0, dict[str, tuple[int, int]]()
         for op in OPERANDS:
-            chain = storage[op]
+            chain, up = storage[op], op == "output"
             for outer, inner in pairwise(chain):
-                both = ((outer, op != "output"), (inner, op == "output"))
-                self.once_pj += self.elements[op] * sum(
-                    self._pj(op, memory, reads=reads, partial=False) for memory, reads in both
-                )
-            if op == "output":
-                finished = self._pj(op, chain[-1], reads=False, partial=False)
+                both = self._pj(op, outer, reads=not up), self._pj(op, inner, reads=up)
+                self.once += self.elements[op] * sum(both)
+            first = again = self._pj(op, chain[-1], reads=not up)
+            if up:
                 back = (self._pj(op, chain[-1], reads=way, partial=True) for way in (True, False))
-                self.step_pj[op] = finished, sum(back, ZERO)
-            else:
-                read = self._pj(op, chain[-1], reads=True, partial=False)
-                self.step_pj[op] = read, read
+                again = sum(back)
+            self.step[op] = first, again
         worked = (layer.step_cycles - chip.table_cycles) * chip.unit_pj
-        prices = [self.once_pj, chip.static_pj, worked, chip.table_pj]
-        prices += [pj for both in self.step_pj.values() for pj in both]
-        self.scale = lcm(*(price.denominator for price in prices))
-        self.once, self.static, *own = (int(price * self.scale) for price in prices[:4])
-        self.own = tuple(zip((chip.units, chip.table_units), own, strict=True))
-        self.step = {
-            op: (int(once * self.scale), int(again * self.scale))
-            for op, (once, again) in self.step_pj.items()
-        }
+        self.static = floor(chip.static_pj * UNIT)
+        table = chip.table_units, floor(chip.table_pj * UNIT)
+        self.own = (chip.units, floor(worked * UNIT)), table
         self._busy = cache(self._busy_of)
         self._slid = cache(self._pixels_of)
 
-    def _pj(self, operand: str, memory: Memory, *, reads: bool, partial: bool) -> Fraction:
+    def _pj(self, operand: str, memory: Memory, *, reads: bool, partial: bool = False) -> int:
         """Return the energy of an element's accesses, rounded to no whole one."""
-        port = memory.ports[memory.port(operand, reads=reads)]
         bits = self.layer.bits(operand, partial=partial, code=False)
-        each = bits / port.width_bits * port.pj(reads=reads)
-        return each + memory.decoding_pj(operand, reads=reads)
+        return price(memory, operand, reads, bits, bits)[2]
 
     def _busy_of(self, unrolls: tuple[tuple[str, int], ...], d: int, axes: tuple[str, ...]) -> int:
         step, size = prod(extent for _, extent in unrolls), self.layer.sizes[d]
@@ -100,7 +86,7 @@ class WayFloors:
         steps = [-(-size // u) for size, u in zip(layer.sizes, each_step, strict=True)]
         cycles = ceil(prod(steps) * layer.step_cycles) + chip.fill_cycles
         if not energy:
-            return Pair(cycles, 0, 1)
+            return Pair(cycles, 0)
         energy_of = self.once + cycles * self.static
         for op in OPERANDS:
             once, again = self.step[op]
@@ -111,4 +97,4 @@ class WayFloors:
             if each:
                 worked = prod(self._busy(some, d, axes) for d, some in enumerate(unrolls))
                 energy_of += each * worked
-        return Pair(cycles, energy_of, self.scale)
+        return Pair(cycles, energy_of)

@@ -13,15 +13,14 @@ from math import floor, inf
 from typing import Any, ClassVar, Self
 
 from ..about import chips_lines
-from ..check import Checker, Verdict, said_of, same
+from ..check import Checker, Verdict, said_of, same, verdict
 from ..cost import DECODERS, Cost, cost
+from ..count import Counted
 from ..figures import Work, chip_figures, layer_figures, mapping_figures
 from ..legal import problem as problem_of_nest
 from ..record import (
-    KINDS,
     Chip,
     Layer,
-    Loop,
     Nest,
     Positive,
     ProofError,
@@ -255,9 +254,7 @@ class Blocks(ABC):
         if set(nests) != set(made):
             extra = self.text(next(iter(set(nests) - set(made))))
             raise ProofError(f"schedule.products: {extra} is none of the schedule's.")
-        unfinished = frozenset(
-            each for each in made if leaves_unfinished(self.layer(each), nests[each])
-        )
+        unfinished = frozenset(each for each in made if self.unfinished(each, nests[each]))
         wrong = self.problem(tiling, unfinished)
         if wrong:
             raise ProofError(f"the schedule, with sums that its products leave unfinished: {wrong}")
@@ -281,6 +278,11 @@ class Blocks(ABC):
         if wrong:
             raise ProofError(f"the mapping of {self.text(asked)}: {wrong}")
         return made_of(cost(layer, chip, nest), self.near)
+
+    def unfinished(self, asked: Any, nest: Nest) -> bool:
+        """Return whether a product's sums leave for the near memory before they are finished."""
+        counted = Counted(*self.of(asked), nest)
+        return counted.adds(next(iter(counted.chain("output")[1:]), None))
 
     def of(self, asked: Any, *, static: bool = True) -> tuple[Layer, Chip]:
         """Return a product and the chip behind the near memories; without what runs with clocks."""
@@ -398,29 +400,6 @@ def made_of(found: Cost, near: Near) -> Made:
     )
 
 
-def leaves_unfinished(layer: Layer, nest: Nest) -> bool:
-    """Whether a product's sums leave for the near memory before they are finished.
-
-    They do where a loop that adds to them has a loop over another tile of results inside it, both
-    outside the next memory that keeps them; with no such memory, where there is any loop that adds.
-    """
-    loops, keeps = list[Loop](), 0
-    for level in nest.levels:
-        keeps += "output" in level.keeps
-        if keeps > 1:
-            break
-        loops += level.loops
-    block, added = dict(zip(layer.dims, layer.sizes, strict=True)), False
-    for dim, tile in loops:
-        if tile < block[dim]:
-            block[dim] = tile
-            adds = KINDS[dim] == 2
-            if added and not adds:
-                return True
-            added = added or adds
-    return added and keeps < 2
-
-
 def check_blocks(top: dict[str, Any], kind: type[Blocks]) -> Verdict:
     """Check a certificate of a chain.
 
@@ -462,15 +441,5 @@ def check_blocks(top: dict[str, Any], kind: type[Blocks]) -> Verdict:
             raise ProofError(f"others[{i}]: {err}") from None
         sides.append(side)
     same(least, min(bounds), "bound")
-    lowest = derived["traffic"]
-    return Verdict(
-        objective=objective,
-        value=value,
-        bound=least,
-        parts=sum(side.parts for side in sides),
-        dataflows=len(sides),
-        traffic_bits=Fraction(lowest["bits"]),
-        floor_bits=lowest["floor_bits"],
-        floor=lowest["formula"],
-        about=(of.line(), *chips_lines(side.near.whole for side in sides)),
-    )
+    about = of.line(), *chips_lines(side.near.whole for side in sides)
+    return verdict(said, derived, value, sum(side.parts for side in sides), about)
