@@ -98,7 +98,8 @@ def mapping_figures(layer: Layer, chip: Chip, nest: Nest) -> dict[str, Any]:
     """Return what follows from a mapping.
 
     Of each loop, outermost first, iterations of a whole block, and what as many whole tiles have;
-    of each unrolling idle units of its axis, and steps that the dimension takes at least.
+    of each unrolling idle units of its axis, and steps that the dimension takes at least; tiles of
+    each operand in each memory.
     """
     sizes = dict(zip(layer.dims, layer.sizes, strict=True))
     size, block, loops = {axis.name: axis.size for axis in chip.axes}, dict(sizes), list[Any]()
@@ -108,4 +109,7 @@ def mapping_figures(layer: Layer, chip: Chip, nest: Nest) -> dict[str, Any]:
             loops.append([level.memory, dim, times, times * tile])
             block[dim] = min(tile, block[dim])
     idle = [[axis, dim, size[axis] - n, -(-sizes[dim] // n)] for axis, dim, n in nest.spatial]
-    return {"loops": loops, "unrolled": idle}
+    tiles = [
+        [level.memory, op, 1 + (op in level.doubled)] for level in nest.levels for op in level.keeps
+    ]
+    return {"loops": loops, "unrolled": idle, "tiles": tiles}
