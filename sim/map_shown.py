@@ -35,6 +35,20 @@ def cost_lines(cost: FusedCost, found: Found | FoundStrips) -> list[str]:
         f"DRAM traffic (MB): {bits}",
         f"schedule: the best of {found.tilings:,} tilings, {found.tilings_costed:,} of them "
         f"costed in {found.search_seconds:.3f} s, the others bounded",
+        *_not_proven(found),
+    ]
+
+
+def _not_proven(found: Found | FoundStrips) -> list[str]:
+    """Return how far from proven the products' mappings may be, in a sentence if any is not."""
+    some = [each for each in found.products.values() if not each.optimal]
+    far = [each.within for each in some if each.within is not None]
+    if not some:
+        return []
+    known = f"; {len(far)} of them within {max(far):.4f} x of what no mapping of theirs undercuts"
+    return [
+        f"products: the mappings of {len(some)} of {len(found.products)} are not proven"
+        f"{known if far else ''}, so the schedule is the best with such products"
     ]
 
 
@@ -52,7 +66,12 @@ def cost_data(names: Sequence[str], cost: FusedCost, found: Found | FoundStrips)
         "search_seconds": found.search_seconds,
         "tiling": found.tiling.to_dict(),
         "products": [
-            {"asked": list(asked), "mapping": best.mapping.to_dict()}
+            {
+                "asked": list(asked),
+                "mapping": best.mapping.to_dict(),
+                "optimal": best.optimal,
+                "within": best.within,
+            }
             for asked, best in found.products.items()
         ],
         "ports": port_rows(cost),

@@ -175,23 +175,27 @@ ROOMS = (  # of a profile, by the file of a function: the first that fits
 def test_where_a_cold_point_goes(monkeypatch) -> None:
     """CPU of a cold sweep point, fused chains included: kernels apart from Python, as shares.
 
-    Chips differ in rows, buffer and bandwidth, phases in turn; nothing is kept on disk. cProfile
-    makes Python's share larger than it is: seconds a point are measured without.
+    As a multiple of the same points when all is found, and of divisions. Chips differ in rows,
+    buffer and bandwidth, phases in turn; nothing is kept on disk. cProfile makes Python's share
+    larger than it is: points are timed without.
     """
     monkeypatch.setenv("BITLATHE_KEEP_MAPPINGS", "0")
     axes = product((16, 64), (256, 512), (64, 128), ("prefill", "decode"))
     points = [(load_arch("bitmod", dict(zip(SWEPT, p, strict=False))), p[-1]) for p in axes]
     simulate("bitmod", "opt-125m", "prefill", 8, mapper="search", fidelity="analytic")
 
-    def run() -> None:
-        for kept in (KEPT, FLOORS, FUSIONS, WALKS):
-            kept.forget()
+    def again() -> None:
         for arch, phase in points:
             simulate(arch, "llama-2-7b", phase, 256, mapper="search", fidelity="analytic")
 
-    started = time.process_time()
-    run()
-    seconds = (time.process_time() - started) / len(points)
+    def run() -> None:
+        for kept in (KEPT, FLOORS, FUSIONS, WALKS):
+            kept.forget()
+        again()
+
+    cold, found = rate_of(run, 1) * len(points), rate_of(again, 1) * len(points)
+    numbers = np.arange(1, 1 << 16, dtype=np.int64)
+    divisions = rate_of(lambda: int((numbers[::-1] // numbers)[0]), 50) * numbers.size
     profile = cProfile.Profile()
     profile.runcall(run)
     shares = dict.fromkeys((*dict(ROOMS), "fused", "others"), 0.0)
@@ -201,7 +205,10 @@ def test_where_a_cold_point_goes(monkeypatch) -> None:
         shares["fused" if name == "search" and "/fused/" in file else name] += row[2]
     whole = sum(shares.values())
     text = ", ".join(f"{name} {share / whole:.0%}" for name, share in shares.items())
-    print(f"\n{1e3 * seconds:.0f} CPU ms a point; {text}")
+    print(
+        f"\na cold point: {found / cold:.1f} points with all found, {divisions / cold / 1e6:.1f} M"
+    )
+    print(f"64-bit divisions by numpy of the same run; {text}")
 
 
 FIRST_USE = """

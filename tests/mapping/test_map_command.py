@@ -1,13 +1,17 @@
 """`bitlathe map`: what it prints, what it takes back, what it refuses."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from bitlathe.arch import load_arch
 from bitlathe.cli import main
 from bitlathe.sim import simulate
+from bitlathe.sim.map_group import group_on
+from bitlathe.workloads import load_model
 
 GEMM = "16x256x256"
 
@@ -160,3 +164,21 @@ def test_options_that_would_do_nothing_are_refused(options: tuple[str, ...], say
     found = run(*options)
     assert found.exit_code == 2
     assert says in found.stderr
+
+
+def test_a_group_tells_how_far_its_products_are_from_proven() -> None:
+    found = group_on(load_arch("bitmod"), load_model("opt-125m"), "attention_qk+av", "decode", 8)
+    best = found.best()
+    assert not any("not proven" in line for line in best.lines())
+    (asked, one), *others = best.fused.found.products.items()
+    products = {asked: replace(one, optimal=False, within=1.25), **dict(others)}
+    less = replace(
+        best, fused=replace(best.fused, found=replace(best.fused.found, products=products))
+    )
+    assert less.lines()[:-1] == best.lines()
+    assert less.lines()[-1] == (
+        f"products: the mappings of 1 of {len(products)} are not proven; 1 of them within 1.2500 x "
+        "of what no mapping of theirs undercuts, so the schedule is the best with such products"
+    )
+    told = [(each["optimal"], each["within"]) for each in less.to_dict()["products"]]
+    assert told == [(False, 1.25)] + [(True, each.within) for _, each in others]
