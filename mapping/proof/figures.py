@@ -73,7 +73,8 @@ def chip_figures(works: Sequence[Work], chip: Chip) -> dict[str, Any]:
             "halos": copies * memory.keep_halo,
             "decode_pj": str(copies * memory.decode_pj),
             "ports": [
-                [str(copies * each) for each in (port.width_bits, port.read_pj, port.write_pj)]
+                [str(copies * n) for n in (port.width_bits, port.read_pj, port.write_pj)]
+                + list(port.operands)
                 for port in memory.ports
             ],
             "burst_cycles": [
