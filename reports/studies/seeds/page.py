@@ -23,17 +23,16 @@ def markdown(found: Seeds) -> str:
 
 
 def perplexity(row: Row) -> str:
-    """Return a row's perplexity; or, in brackets, the reason's letter; * where few tokens served.
+    """Return a row's perplexity, marked where few tokens served; or, in brackets, why none.
 
-    ``kept()["few_tokens"]`` are few, and less.
+    ``kept()["marks"]`` are the marks; the reason is a letter.
     """
     value = row.get("perplexity")
     if value is None:
         why = row.get("no_perplexity")
         return f"({why})" if why else ""
-    tokens = row.get("calibrated_on")
-    few = tokens is not None and tokens <= kept()["few_tokens"]
-    return _significant(value) + ("*" if few else "")
+    mark: str = kept()["marks"].get(str(row.get("calibrated_on")), "")
+    return _significant(value) + mark
 
 
 def _cells(row: Row, *, method: bool) -> list[str]:

@@ -123,6 +123,7 @@ def test_every_row_has_a_perplexity_or_a_reason_and_stands_on_the_page() -> None
             kept["unquantized"] * np.exp(each["loss_nats"]), rel=2e-3
         )
         assert ("tokens" in each) == (each.get("method") is not None)
+        assert str(each.get("tokens", 2048)) in {"2048", *kept["marks"]}, each
     page = (Path(__file__).parents[3] / "docs/seeds.md").read_text(encoding="utf-8")
     cells = [
         [cell.strip() for cell in line.split("|")[1:-1]]
@@ -136,6 +137,8 @@ def test_every_row_has_a_perplexity_or_a_reason_and_stands_on_the_page() -> None
     assert [
         (*(cell.strip("`") for cell in row[: 3 if len(row) == 13 else 1]), row[-5]) for row in shown
     ] == wanted
+    for tokens, mark in kept["marks"].items():
+        assert f" {mark}: on {tokens} tokens" in page.replace("\\", "")
     figures = {"bits_per_weight": 3.5, "bits_per_weight_4096": 3.25, "weight_error": 0.0123456,
                "output_error": 1.5e-5, "clocks_m": 57.66, "energy_mj": 313.7, "array_mm2": 1.586,
                "perplexity": 21.0, "calibrated_on": 512}  # fmt: skip
