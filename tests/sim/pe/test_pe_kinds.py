@@ -48,9 +48,9 @@ def test_clocks_of_a_tile_are_those_of_the_pe(arch: Arch, terms: int) -> None:
         clocks = arch.pe.record.clocks(k, terms)
         assert run.compute_cycles == 2 * 3 * clocks
         cycle = run_layer_cycle(Chip.of(arch), gemm, bits, options=IDEAL)
-        waits = cycle.stalls["vector"]  # for scales of groups, where its PEs multiply by none
+        waits = cycle.stalls.get("vector", 0)  # for groups whose scales no PE multiplies by
         assert cycle.cycles - waits == run.compute_cycles
-        assert (waits > 0) == (arch.pe.kind in ("int_mac", "lut"))
+        assert (waits > 0) == (k > 128 and arch.pe.kind in ("int_mac", "lut"))
 
 
 def test_a_whole_model_runs_on_integer_and_table_pes() -> None:
