@@ -22,6 +22,7 @@ from .pe_base import PESection
 
 _SIGNIFICANDS = {"fp32": 24, "fp16": 11, "bf16": 8}
 E4M3_SIGNIFICAND = 4
+_OUTER = {"row": 11, "tensor": 24}  # FP16 and FP32 (`ScaleFormat.outer`)
 
 
 class GroupScale(NamedTuple):
@@ -61,19 +62,48 @@ def group_scales(stored: Operand, k: int, run: int = 0) -> tuple[GroupScale, ...
     >>> [scale.columns for scale in group_scales(Operand(scheme="q4_k"), 512)]
     [32, 256, 32, 256]
     """
+    return tuple(scale for scale in _levels(stored, run) if 0 < scale.columns < k)
+
+
+def result_scales(stored: Operand, k: int, run: int = 0) -> tuple[GroupScale, ...]:
+    """Return the levels of an operand's scales that cover all of K and take a product.
+
+    They multiply results. Powers of two do not: they are added to exponents.
+
+    Parameters
+    ----------
+    stored : Operand
+    k, run : int
+        As `group_scales`.
+
+    Examples
+    --------
+    >>> result_scales(Operand(scheme="int8@channel"), 64)
+    (GroupScale(columns=0, significand=11, integer=False),)
+    >>> result_scales(Operand(scheme="int4@g32"), 64)
+    ()
+    """
+    return tuple(
+        scale
+        for scale in _levels(stored, run)
+        if not 0 < scale.columns < k and scale.significand > 1
+    )
+
+
+def _levels(stored: Operand, run: int) -> list[GroupScale]:
     scheme = stored.scheme
     if scheme is None:
-        return ()
+        return []
     if scheme.levels:
         beside = scheme.offset.levels if _has_minimum(scheme) and scheme.offset else ()
-        found = [
+        return [
             _of_level(level, _shared(level.granularity, run)) for level in (*scheme.levels, *beside)
         ]
-    elif scheme.scale_bits:
-        found = [_of_format(_shared(scheme.granularity, run), scheme.scale_format)]
-    else:
-        found = []
-    return tuple(scale for scale in found if 0 < scale.columns < k)
+    if not scheme.scale_bits:
+        return []
+    finest = _of_format(_shared(scheme.granularity, run), scheme.scale_format)
+    outer = _OUTER.get(scheme.scale_format.outer)
+    return [finest] if outer is None else [finest, GroupScale(0, outer, False)]
 
 
 def _shared(granularity: Granularity, run: int) -> int:

@@ -248,6 +248,8 @@ def _print_remarks(run: "Run") -> None:
         click.echo(f"about no layer of this run: {', '.join(run.idle_rules)}")
     for remark in run.calibrated:
         click.echo(f"K/V cache: {remark}")
+    for remark in run.remarks:
+        click.echo(f"scales and codes: {remark}")
     if run.uncounted:
         click.echo(f"not counted (no unit is asked for it): {', '.join(run.uncounted)}")
 

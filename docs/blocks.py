@@ -132,9 +132,9 @@ def _command(line: str) -> str:
     from bitlathe.cli import main
 
     printed = ""
-    parts = re.split(r" && |; ", line.partition("  #")[0])
+    parts = re.split(r" && |; ", re.split(r"\s#\s", line)[0])
     for part in parts:
-        words = shlex.split(part, comments=True)
+        words = shlex.split(part)
         target = None
         if ">" in words:
             words, target = words[: words.index(">")], words[-1]

@@ -59,6 +59,7 @@ def layer_run(gemm: Gemm, demand: Demand, time: Time, *, count: int) -> LayerRun
         sram_accesses=accesses(chip, demand.ports),
         energy_pj=energy_pj(demand, cycles),
         stalls=None if time.stalls is None else dict(time.stalls),
+        scale_cycles=demand.unit_cycles or None,
     )
 
 

@@ -43,7 +43,7 @@ class Demand:
         """Clocks in which the lanes of the vector unit multiply by scales (`scales`)."""
         layout = self.layout
         unit, work = layout.chip.arch.vector_unit, layout.bits.unit_work
-        return math.ceil(work.operations * self.work.products / unit.lanes) if unit else 0
+        return work.cycles(self.work.products, unit.lanes) if unit else 0
 
     @property
     def least_cycles(self) -> int:

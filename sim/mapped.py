@@ -94,13 +94,14 @@ def fold_cycles(chip: Chip, k: int, bits: LayerBits) -> Fraction:
     Not fewer than the vector unit takes to multiply by their scales, of all PEs of the array.
     """
     unit = chip.arch.vector_unit
-    array = _array_cycles(chip, k, bits)
+    array = array_cycles(chip, k, bits)
     if unit is None or not bits.unit_work.operations:
         return array
     return max(array, bits.unit_work.operations * k * chip.arch.phase_pes / unit.lanes)
 
 
-def _array_cycles(chip: Chip, k: int, bits: LayerBits) -> Fraction:
+def array_cycles(chip: Chip, k: int, bits: LayerBits) -> Fraction:
+    """Return the clocks in which a fold of the array's rows goes over ``k`` inputs, by itself."""
     arch, lanes = chip.arch, chip.arch.pe.lanes
     chunks = bits.chunks(k, lanes)
     if chip.flow is not TILE:

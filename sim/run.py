@@ -40,6 +40,7 @@ class LayerRun:
     does, ``binds`` what is busy longest, ``mapping`` the loop nests of its products as plain data
     (`mapping.nest`), where a mapper chose them. ``unit`` is ``vector`` for what the vector unit
     does between products: its ``cycles`` are those that the array waits, ``busy_cycles`` all.
+    ``scale_cycles`` are those in which the unit multiplies by a product's scales (`scales`).
     ``fused`` tells of layers that run as one group (`sim.fused`): their names, multiply-accumulates
     and tiling; sizes are those of the first, ``mapping`` has the products of their blocks.
     ``tiles`` gives, when it is called, what `held` tells; it is no part of the result as data.
@@ -65,6 +66,7 @@ class LayerRun:
     busy_cycles: dict[str, int] | None = None
     mapping: tuple[dict[str, Any], ...] | None = None
     unit: str | None = None
+    scale_cycles: int | None = None
     fused: dict[str, Any] | None = None
     tiles: Callable[[], Mapping[str, Filled]] | None = field(
         default=None, compare=False, repr=False
@@ -135,6 +137,7 @@ class Run:
     ``first_token``: whether it ends with the first token of an answer, as a prefill does.
     ``calibrated``: what a growing K/V cache stores with scales that are known beforehand.
     ``unfused``: why groups that could run as one are apart, by their names (`sim.fused`).
+    ``remarks``: what is not counted of scales and codes, and what scales hold up (`sim.remarks`).
     ``no_search`` is why mapper ``auto`` took a rule, where it did.
     """
 
@@ -156,6 +159,7 @@ class Run:
     idle_rules: tuple[str, ...] = ()
     calibrated: tuple[str, ...] = ()
     unfused: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
     step: Mapping[str, Any] | None = None
     tokens: int | None = None
     first_token: bool = False
@@ -288,6 +292,7 @@ class Run:
             "uncounted": list(self.uncounted),
             **({"calibrated": list(self.calibrated)} if self.calibrated else {}),
             **({"unfused": dict(self.unfused)} if self.unfused else {}),
+            **({"remarks": list(self.remarks)} if self.remarks else {}),
             "clock_ghz": self.clock_ghz,
             "cycles": self.cycles,
             "seconds": self.seconds,

@@ -4,7 +4,7 @@ A rung's modules are loaded on use: the closed forms need none of the event mach
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..arch.schema import SPLITTING
 from ..datatypes.base.errors import BitlatheError
@@ -111,8 +111,10 @@ class Rung:
             )
             for name in (mapper, *self.also.get(mapper, ()))
         )
-        rank = NEST_MAPPERS[mapper].rank
-        return min(runs, key=lambda run: rank((run.cycles, run.energy_pj["total"])))
+        rank, unit = NEST_MAPPERS[mapper].rank, chip.arch.vector_unit
+        best = min(runs, key=lambda run: rank((run.cycles, run.energy_pj["total"])))
+        scaled = bits.unit_work.cycles(gemm.macs, unit.lanes) if unit else 0
+        return replace(best, scale_cycles=scaled) if scaled else best
 
 
 def _run_split(rung: str, chip: Chip, plan: Plan, bits: Bits, mapper: str) -> tuple[LayerRun, ...]:

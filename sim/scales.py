@@ -1,12 +1,13 @@
 """Scales of a layer's operands: who multiplies by them, and what that takes of the vector unit.
 
-A scale that covers all of K belongs to a result: it is not counted. One that divides K multiplies
-the sum of its group: in the PEs or decoders that the chip says do (`arch.group_scales`), else in
-the vector unit, a product and an addition for each sum and level. Scales of single inputs, which
-several outputs share, multiply inputs as they enter the array, once for each block of outputs that
-the array takes at once, so that scaled inputs lie nowhere. Of nested scales that decoders apply the
-unit makes one. All of this goes on beside the array: a
-layer takes no fewer clocks than the lanes need.
+A scale that covers all of K belongs to a result: not counted, but said (`remarks`). One that
+divides K multiplies the sum of its group: in the PEs or decoders that the chip says do
+(`arch.group_scales`), else in the vector unit, a product and an addition for each sum and level.
+Scales of single inputs, which several outputs share, multiply inputs as they enter the array, once
+for each block of outputs that the array takes at once, so that scaled inputs lie nowhere. Of nested
+scales that decoders apply the unit makes one. All of this goes on beside the array: a layer takes
+no fewer clocks than the lanes need, and with the steps that follow it no fewer than both do
+(`vector`).
 
 A column of a weight- or input-stationary array adds up inputs of several groups before anything
 leaves it: there, such scales are refused. Runs of chips without a vector unit, products alone,
@@ -17,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
+from math import ceil
 from typing import NamedTuple
 
 from ..arch.formats import LayerFormats, Operand
@@ -37,6 +39,10 @@ class UnitWork(NamedTuple):
     def operations(self) -> Fraction:
         """Clocks of a lane."""
         return self.adds + self.multiplies
+
+    def cycles(self, products: int, lanes: int) -> int:
+        """Return the clocks of so many lanes for a layer of so many products."""
+        return ceil(self.operations * products / lanes)
 
 
 NO_WORK = UnitWork(Fraction(0), Fraction(0))

@@ -29,6 +29,7 @@ from .kept import STAY_INSTEAD, with_kept
 from .mappers import AUTO, MAPPERS, mapper_for, why_a_rule
 from .plan import plan_of
 from .policy import calibrated_caches, idle_rules, labels_by_kind, layer_bits, with_numbers
+from .remarks import remarks_of
 from .results import results_of
 from .run import LayerRun, Run
 from .rung import RUNGS, Bits, Rung
@@ -196,6 +197,7 @@ def simulate(
         idle_rules=idle_rules(resolved, gemms),
         calibrated=calibrated,
         unfused=unfused,
+        remarks=remarks_of(chip, bits),
     )
     _check_counters(run)
     return _with_bandwidth(run, rung, chip, plan, bits) if bandwidth else run

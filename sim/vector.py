@@ -383,7 +383,8 @@ def with_vector(
 class _Beside:
     """Products and the steps that follow them; gives what each step adds to the array's clocks.
 
-    Steps of several pieces follow the array piece by piece, together; one of a single piece starts
+    Steps of several pieces follow the array piece by piece, together, and share the lanes with the
+    products by its scales; one of a single piece starts
     when all before it is done, and so does one that follows a fused group, in which the unit works.
     """
 
@@ -392,11 +393,13 @@ class _Beside:
         self.fused = any(layer.fused is not None for layer in each)
         self.array = sum(layer.cycles * layer.count for layer in each) // count
         self.dram = sum(layer.dram_cycles * layer.count for layer in each) // count
+        self.lanes = sum((layer.scale_cycles or 0) * layer.count for layer in each) // count
         self.steps, self.pieces, self.alone, self.time = Following(), 0, 0, self.array
 
     def follow(self, asked: Pass, piece: Pass, step: VectorStep) -> int:
         self.steps = self.steps.and_then(asked, piece, streams=step.streams)
         self.pieces = min(step.pieces, self.pieces or step.pieces)
+        self.lanes += asked.lane_cycles
         return self._added(asked)
 
     def wait(self, asked: Pass) -> int:
@@ -405,7 +408,7 @@ class _Beside:
 
     def _added(self, asked: Pass) -> int:
         self.dram += asked.dram_cycles
-        together = time_beside(self.array, self.steps, max(1, self.pieces), 0)
+        together = max(time_beside(self.array, self.steps, max(1, self.pieces), 0), self.lanes)
         before, self.time = self.time, max(together + self.alone, self.dram, self.time)
         return self.time - before
 

@@ -310,12 +310,50 @@ def test_few_lanes_hold_up_the_array() -> None:
         assert mapper == "search" or few.cycles == asked
         assert fidelity == "analytic" or mapper == "search" or few.stalls["vector"] > 0
         assert (few.uncounted, none.uncounted) == ((), ("linear_scales",))
+        assert (few.layers[0].scale_cycles, none.layers[0].scale_cycles) == (asked, None)
         if fidelity == "cycle":
             layer = few.layers[0]
             assert layer.stalls is not None
             assert layer.cycles == layer.compute_cycles + sum(layer.stalls.values())
     mapped = product_on(load_arch("fp16", {**settings, "vector.lanes": 8}), 24, 64, 128).best("edp")
     assert mapped.cost.cycles >= asked  # as `bitlathe map` shows it
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme", "results", "said"),
+    [
+        ("fp16", "fp16", 0, ()),
+        ("fp16", "int8@channel", 1, ("turning int8@channel into fp16 is not counted",)),
+        ("fp16", "nf4@g64", 0, ("turning nf4@g64 into fp16 is not counted",)),
+        ("fp8", "fp8_e4m3@channel", 2, ()),  # of inputs and of weights: decoders have powers of two
+        ("bitmod", "int8@channel", 1, ()),
+        ("bitmod", "bitmod_fp4@g64/int8", 1, ()),  # of the row, above those of groups
+        ("bitmod", "int4_asym@g64", 0, ("taking zero points off (int4_asym@g64) is not counted",)),
+        ("bitmod", "int4@g32", 0, ("products by scales take 2.0 x the clocks of the array",)),
+        ("ant", "int8@channel", 2, ("energy of decoders is not counted",)),
+        ("ant", "int3@b64x1", 1, ("energy of decoders is", "each product takes a scale")),
+        ("nvfp4", "nvfp4", 2, ()),  # FP32 of both tensors
+        ("hif4", "hif4", 0, ()),
+        ("codebook", "nf4@channel", 1, ()),  # decoders have FP16, NF4 scales of FP32
+        ("hpca25/bitmod-lossy", "int8@channel", 0, ()),  # a study counts as it does
+    ],
+)  # fmt: skip
+def test_runs_say_what_is_not_counted_of_scales_and_codes(
+    name: str, scheme: str, results: int, said: tuple[str, ...]
+) -> None:
+    chip = load_arch(name, {"formats.linear.weight": scheme})
+    layer = Gemm(name="up", m=100, n=320, k=2048, count=3)
+    run = simulate(chip, [layer], fidelity="analytic", mapper="whole-buffer")
+    products = [each for each in run.remarks if "scales of results" in each]
+    assert bool(products) == bool(results)
+    if results:
+        assert f": {results * 3 * 100 * 320:,} products" in products[0]
+        assert f"{chip.unit_pj(0, results * 96_000) / 1e6:.3g} uJ" in products[0]
+    others = [each for each in run.remarks if each not in products]
+    assert len(others) == len(said)
+    for each in said:
+        assert any(other.startswith(f"up: {each}") for other in others)
+    assert run.to_dict().get("remarks", []) == list(run.remarks)
 
 
 def test_what_adds_up_groups_before_a_scale_is_refused() -> None:

@@ -237,6 +237,18 @@ def test_steps_behind_one_product_share_its_time(chip):
     assert total == time_beside(1000, _of(*[(alone, piece)] * 3), 4, 3 * alone.dram_cycles)
 
 
+def test_steps_share_the_lanes_with_scales_of_their_product(chip):
+    """No more is done beside the array than its lanes have clocks for."""
+    step = _softmax(pieces=4)
+    lanes = pass_of(chip, step).lane_cycles
+    plain = sum(each.cycles for each in with_vector(chip, [step], [_layer(cycles=1000)]))
+    for scales in (1, plain - lanes, plain - lanes + 1, 1000):
+        scaled = replace(_layer(cycles=1000), scale_cycles=scales)
+        made = with_vector(chip, [step], [scaled])
+        assert sum(each.cycles for each in made) == max(plain, scales + lanes)
+    assert plain < 1000 + lanes
+
+
 def test_a_step_that_needs_all_rows_follows_what_streams(chip):
     """A residual sum as results come, then a norm of whole rows: only the norm is waited for."""
     stream, norm = _softmax(name="sum", pieces=640), _softmax(name="norm", pieces=1)
