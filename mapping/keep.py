@@ -1,7 +1,7 @@
 """Which results stay on the chip between layers, instead of going to DRAM and back."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, replace
 from itertools import chain, combinations
 from typing import NamedTuple
@@ -91,7 +91,12 @@ def nothing_kept(order: Order) -> Plan:
     )
 
 
-def keep_outputs(order: Order, bytes_of: Callable[[Gemm], Traffic], buffer_bytes: int) -> Plan:
+def keep_outputs(
+    order: Order,
+    bytes_of: Callable[[Gemm], Traffic],
+    buffer_bytes: int,
+    barred: Set[str] = frozenset(),
+) -> Plan:
     """Decide which results stay in the input buffer until they were last read.
 
     The results of a layer stay if, in every layer from it to their last reader, there is room in
@@ -107,6 +112,8 @@ def keep_outputs(order: Order, bytes_of: Callable[[Gemm], Traffic], buffer_bytes
         Bytes of a product's operands, each counted once.
     buffer_bytes : int
         Size of the buffer that holds inputs and results.
+    barred : set of str
+        Layers whose results go to DRAM all the same.
 
     Returns
     -------
@@ -115,7 +122,7 @@ def keep_outputs(order: Order, bytes_of: Callable[[Gemm], Traffic], buffer_bytes
     """
     unfolded = _first_and_last_apart(order)
     steps = list(steps_of(unfolded))
-    lives = _Lives.of(steps, [bytes_of(step.gemm) for step in steps])
+    lives = _Lives.of(steps, [bytes_of(step.gemm) for step in steps], barred)
     stay = lives.staying(buffer_bytes)
     kept = iter([lives.kept_at(i, stay) for i in range(len(steps))])
     return _with(unfolded, kept)
@@ -261,11 +268,15 @@ class _Lives:
     barred: set[int]  # never read, or must go to DRAM
 
     @classmethod
-    def of(cls, steps: list[Step], sizes: list[Traffic]) -> "_Lives":
+    def of(cls, steps: list[Step], sizes: list[Traffic], never: Set[str] = frozenset()) -> "_Lives":
         latest: dict[str, int] = {}
         sources: list[tuple[int, ...]] = []
         last_reader = list(range(len(steps)))
-        barred = {i for i, step in enumerate(steps) if step.parts > 1 or step.leaves}
+        barred = {
+            i
+            for i, step in enumerate(steps)
+            if step.parts > 1 or step.leaves or step.gemm.name in never
+        }
         for i, step in enumerate(steps):
             found = tuple(latest[name] for name in step.inputs if name in latest)
             whole = len(found) == len(step.inputs)

@@ -1,14 +1,16 @@
 """Which results stay on the chip between searched layers, where a run is better so.
 
-Results may stay where nothing but the layers that read them works on them, or a step of the vector
-unit that takes them as they come, element by element, and whose results are what is read: between
-convolutions, gate and up and down, but not where a residual sum or a norm reads or leaves more, nor
-where what stands between the layers moves elements, as a roll or a transpose of a traced network.
+Results may stay where nothing but the layers that read them works on them, or steps of the vector
+unit that take all of them and leave in their place what is read, element by element or row by row:
+between convolutions, through norms and residual sums, gate and up and down. They do not where what
+stands between the layers moves elements, as a roll or a transpose of a traced network, where a step
+makes more of them, or where others of them are read besides (`without_a_place`). The stream that
+layers add to has no room: it is stored where it is made, and read from DRAM by the next sum.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 
@@ -19,7 +21,7 @@ from ..mapping.staying import room_bytes
 from ..workloads.gemm import Gemm
 from ..workloads.order import Order, Step, steps_of
 from ..workloads.shares import Read
-from ..workloads.vector_step import OPERATIONS, QUANTIZE, VectorStep
+from ..workloads.vector_step import VectorStep
 from .chip import Chip
 from .fused.choose import FEW, Fusion
 from .layer_bits import LayerBits
@@ -28,6 +30,16 @@ from .rung import Rung
 from .vector import with_vector
 
 STAY_INSTEAD = "results stay on the chip between layers instead, and the run is better."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Between:
+    """What stands between layers: steps, and names of layers whose results may not stay."""
+
+    steps: Sequence[VectorStep]
+    moved: Set[str] = frozenset()
+
+
 RunOf = Callable[[Gemm, Kept], LayerRun]
 """A layer's cost with what stays around it; raises where it has not the room."""
 
@@ -35,7 +47,7 @@ RunOf = Callable[[Gemm, Kept], LayerRun]
 def kept_plan(
     order: Order,
     bits: Mapping[Gemm, LayerBits],
-    steps: Sequence[VectorStep],
+    between: Between,
     run_of: RunOf,
     mapper: str,
     fused: Set[Gemm] = frozenset(),
@@ -47,8 +59,7 @@ def kept_plan(
     order : Order
         The layers in the order of execution.
     bits : mapping of Gemm to LayerBits
-    steps : sequence of VectorStep
-        What stands between the layers.
+    between : Between
     run_of : callable
         A layer's cost on the rung that runs.
     mapper : str
@@ -81,7 +92,7 @@ def kept_plan(
 
     def room_of(makers: tuple[Step, ...], reader: Step) -> int | None:
         gemms = [each.gemm for each in makers]
-        return None if fused & {*gemms, reader.gemm} else _room_of(gemms, reader, bits, steps)
+        return None if fused & {*gemms, reader.gemm} else _room_of(gemms, reader, bits, between)
 
     return keep_where_better(order, room_of, cost_of, NEST_MAPPERS[mapper].rank), known
 
@@ -90,7 +101,7 @@ def with_kept(
     chip: Chip,
     order: Order,
     bits: Mapping[Gemm, LayerBits],
-    steps: Sequence[VectorStep],
+    between: Between,
     rung: Rung,
     mapper: str,
     without: tuple[LayerRun, ...],
@@ -107,8 +118,7 @@ def with_kept(
     order : Order
         The layers in the order of execution.
     bits : mapping of Gemm to LayerBits
-    steps : sequence of VectorStep
-        What stands between the layers.
+    between : Between
     rung : Rung
         It times the layers.
     mapper : str
@@ -134,10 +144,10 @@ def with_kept(
     rank, best = NEST_MAPPERS[mapper].rank, without
     for some in _choices(len(made)):
         instead = {_one(gemm): run for i in some for gemm, run in _in_place(*made[i])}
-        plan, known = kept_plan(order, bits, steps, run_of, mapper, fused=instead.keys())
+        plan, known = kept_plan(order, bits, between, run_of, mapper, fused=instead.keys())
         if not any(kept.kept_bytes for _, kept in layer_counts(plan)):
             continue
-        beside = steps if fusion is None or not some else fusion.steps_beside(some)
+        beside = between.steps if fusion is None or not some else fusion.steps_beside(some)
         found = [
             _assembled(chip, each, instead, known, beside) for each in (plan, nothing_kept(order))
         ]
@@ -210,33 +220,29 @@ def _room_of(
     makers: Sequence[Gemm],
     reader: Step,
     bits: Mapping[Gemm, LayerBits],
-    steps: Sequence[VectorStep],
+    between: Between,
 ) -> int | None:
-    """Return the bytes of the results of each maker, if what reads them takes them as they are."""
-    if not reader.direct:
-        return None
+    """Return the bytes of the results of each maker; None where they may not stay for a reader."""
     names, read = {maker.name for maker in makers}, Read(reader.gemm, "input").elements
-    working = [step for step in steps if names & set(step.after)]
-    if any(not _streams(step, names) for step in working) or (len(names) > 1 and not working):
+    if not reader.direct or names & between.moved:
         return None
-    if any(maker.causal for maker in (*makers, reader.gemm)) or any(
-        maker.conv is None and maker.batch > 1 for maker in (*makers, reader.gemm)
+    behind = [step for step in between.steps if names & set(step.after)]
+    working = [step for step in behind if not step.streams or step.reads or step.writes]
+    if len(names) > 1 and not working:
+        return None
+    if any(set(step.after) != names or _has_state(step) for step in working):
+        return None
+    if any(maker.causal for maker in (*makers, reader.gemm)):
+        return None
+    left = {each.elements for step in working for each in step.writes}  # by a norm of some rows
+    made = max(maker.m * maker.n * maker.batch for maker in makers)
+    if any(maker.m * maker.n * maker.batch != made for maker in makers) or (
+        read != made and read not in left
     ):
         return None
-    if any(maker.m * maker.n * maker.batch != read for maker in makers):
-        return None
-    made = max(bits[maker].output for maker in makers)
-    return room_bytes(read, Fraction(max(made, bits[reader.gemm].input)))
+    each = max(bits[maker].output for maker in makers)
+    return room_bytes(made, Fraction(max(each, bits[reader.gemm].input)))
 
 
-def _streams(step: VectorStep, names: set[str]) -> bool:
-    """Return whether a step takes some results as they come, each element alone, and no others."""
-    each = [OPERATIONS[name] for name in step.operations if name != QUANTIZE]  # in groups, as come
-    return (
-        step.streams
-        and set(step.after) == names
-        and not step.writes
-        and not any(work.row_adds or work.row_multiplies or work.row_specials for work in each)
-        and all(made.elements == step.elements for made in step.makes)
-        and sum(read.elements for read in step.reads) == step.elements * (len(names) - 1)
-    )
+def _has_state(step: VectorStep) -> bool:
+    return any(each.kept for each in (*step.reads, *step.writes))

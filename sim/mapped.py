@@ -7,7 +7,8 @@ of the others.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache, partial
@@ -19,8 +20,10 @@ from ..arch.hierarchy import OPERANDS, Hierarchy
 from ..datatypes.base.errors import BitlatheError
 from ..datatypes.base.numbers import ceil_div
 from ..mapping.best import Best
+from ..mapping.constraints import Constraints
 from ..mapping.cost import DECODERS, Cost
 from ..mapping.keep import NOTHING, Kept
+from ..mapping.kept_results import best_mapping
 from ..mapping.legal import footprints
 from ..mapping.mappers import NEST_MAPPERS, NestMapper
 from ..mapping.nest import Loops
@@ -243,7 +246,10 @@ def parts_of(
     if kept != NOTHING:
         chips = _with_staying(gemm, chips, kept)
     ways = [
-        tuple(_part(loops, stored, hierarchy, rule, times) for loops, times in way)
+        tuple(
+            _part(loops, stored, hierarchy, rule, times, finishes=kept.output)
+            for loops, times in way
+        )
         for hierarchy in chips
         for way in _loops_of(chip, gemm, rule, taps=not kept.input)
     ]
@@ -290,10 +296,46 @@ def _loops_of(
 
 
 def _part(
-    loops: Loops, bits: OperandBits, hierarchy: Hierarchy, rule: NestMapper, times: int
+    loops: Loops,
+    bits: OperandBits,
+    hierarchy: Hierarchy,
+    rule: NestMapper,
+    times: int,
+    *,
+    finishes: bool = False,
 ) -> Part:
-    best = rule.map(loops, bits, hierarchy)
-    return Part(loops=loops, bits=bits, hierarchy=hierarchy, best=best, times=times)
+    """Return a product under its mapping; ``finishes``: under one whose sums leave finished."""
+    part = Part(
+        loops=loops,
+        bits=bits,
+        hierarchy=hierarchy,
+        best=rule.map(loops, bits, hierarchy),
+        times=times,
+    )
+    if not finishes or not _spills(part):
+        return part
+    found = (replace(part, best=best) for best in _all_of_k_inside(loops, bits, hierarchy, rule))
+    return min(
+        (each for each in found if not _spills(each)),
+        key=lambda each: rule.rank(_total((each,))),
+        default=part,
+    )
+
+
+def _all_of_k_inside(
+    loops: Loops, bits: OperandBits, hierarchy: Hierarchy, rule: NestMapper
+) -> Iterator[Best]:
+    """Yield the best mappings of which the loops of K right inside the outermost are innermost.
+
+    And that of which there are none, all of K in the memory behind.
+    """
+    outermost, near = hierarchy.memories[0], hierarchy.chain("output")[1]
+    whole = (f"{near.name}.{dim}=whole" for dim in loops.sizes if dim == "k")
+    for text in (f"{outermost.name}.stationary=output", *whole):
+        with suppress(BitlatheError):  # none that fits
+            yield best_mapping(
+                loops, bits, hierarchy, rule.objective, constraints=Constraints.of(text)
+            )
 
 
 def _total(parts: Sequence[Part]) -> tuple[int, float]:

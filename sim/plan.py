@@ -1,6 +1,6 @@
 """The plan of a model: its layers in order, with what stays on the chip between them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 
 from ..arch.schema import Arch
@@ -11,8 +11,23 @@ from ..workloads.order import Order
 from .layer_bits import LayerBits
 
 
-def plan_of(arch: Arch, order: Order, bits: Mapping[Gemm, LayerBits]) -> Plan:
-    """Return the order of execution with what stays on the chip around each layer."""
+def plan_of(
+    arch: Arch,
+    order: Order,
+    bits: Mapping[Gemm, LayerBits],
+    barred: Set[str] = frozenset(),
+) -> Plan:
+    """Return the order of execution with what stays on the chip around each layer.
+
+    Parameters
+    ----------
+    arch : Arch
+    order : Order
+        The layers in the order of execution.
+    bits : mapping of Gemm to LayerBits
+    barred : set of str
+        Layers whose results do not stay (`without_a_place`).
+    """
     if not arch.execution.keep_outputs:
         return nothing_kept(order)
 
@@ -27,4 +42,4 @@ def plan_of(arch: Arch, order: Order, bits: Mapping[Gemm, LayerBits]) -> Plan:
             output_bytes=one.output_bytes * one.products,
         )
 
-    return keep_outputs(order, bytes_of, arch.buffers.of("input").size_bytes)
+    return keep_outputs(order, bytes_of, arch.buffers.of("input").size_bytes, barred)

@@ -13,6 +13,7 @@ from ..mapping.keep import Plan, layer_counts, nothing_kept
 from ..mapping.mappers import NEST_MAPPERS, SEARCHES
 from ..workloads import Gemm, Model, Source, Step, load_model
 from ..workloads.conv import ConvNet
+from ..workloads.in_place import without_a_place
 from ..workloads.order import Order, each_alone, ordered, steps_of
 from ..workloads.products import Products
 from ..workloads.sizes import COUNTER_LIMIT
@@ -25,7 +26,7 @@ from .fused.conv_chains import conv_groups
 from .fused.conv_choose import Network, with_fused_convolutions
 from .fused.groups import groups_of
 from .fused.listed import apart_in_lists, edges_of
-from .kept import STAY_INSTEAD, with_kept
+from .kept import STAY_INSTEAD, Between, with_kept
 from .mappers import AUTO, MAPPERS, mapper_for, why_a_rule
 from .plan import plan_of
 from .policy import calibrated_caches, idle_rules, labels_by_kind, layer_bits, with_numbers
@@ -142,6 +143,7 @@ def simulate(
     weights = _named_layers(weights or {}, gemms)
     by_rows = mapper not in NEST_MAPPERS
     grows = phase == "decode" or (served is not None and served.grows)
+    moved = without_a_place(staged) if resolved.execution.keep_outputs else frozenset[str]()
     calibrated = calibrated_caches(resolved, network, staged, grows=grows)
     results, staged = results_of(
         resolved,
@@ -151,7 +153,7 @@ def simulate(
         by_rows=by_rows,
         mapper=mapper,
     )
-    asked = _Asked.of(chip, rung, mapper, network, staged, gemms)
+    asked = _Asked.of(chip, rung, mapper, network, staged, gemms, moved)
     fusion = fusion and not bandwidth
     if fusion and asked.fuses and not any(groups_of(gemms, asked.steps, asked.edges)):
         asked = replace(
@@ -167,7 +169,7 @@ def simulate(
         )
         for step in steps_of((*asked.order, *asked.kept_order))
     }
-    plan = nothing_kept(asked.order) if asked.nests else plan_of(resolved, asked.order, bits)
+    plan = nothing_kept(asked.order) if asked.nests else plan_of(resolved, asked.order, bits, moved)
     layers, unfused = _layers(asked, plan, bits, fusion=fusion)
     if fusion and asked.fuses and isinstance(network.shape, Products):
         unfused = {**unfused, **apart_in_lists(staged.before, asked.steps, layers)}
@@ -219,6 +221,8 @@ class _Asked:
         Names of a product and of one that reads its results, of transformers.
     convolutions : Network or None
         A convolution network, each layer by itself.
+    moved : frozenset of str
+        Layers whose results may not stay (`without_a_place`).
     """
 
     chip: Chip
@@ -230,6 +234,7 @@ class _Asked:
     every_step: tuple[VectorStep, ...]
     edges: tuple[tuple[str, str], ...]
     convolutions: Network | None
+    moved: frozenset[str]
 
     @classmethod
     def of(
@@ -240,22 +245,25 @@ class _Asked:
         network: Model,
         staged: Staged,
         gemms: tuple[Gemm, ...],
+        moved: frozenset[str],
     ) -> "_Asked":
         keeps, nests = chip.arch.execution.keep_outputs, mapper in NEST_MAPPERS
         in_order = (keeps and not nests) or rung.overlaps(chip)
-        extra = beside_steps(chip.arch.beside, gemms)
+        each = gemms if staged.layers else tuple(product.gemm for product in staged.before)
+        extra, alone = (beside_steps(chip.arch.beside, some) for some in (gemms, each))
         return cls(
             chip=chip,
             rung=rung,
             mapper=mapper,
             order=ordered(staged) if in_order else each_alone(gemms),
             kept_order=ordered(staged) if keeps and nests else (),
-            steps=staged.steps if in_order else network.vector_steps(staged) + extra,
-            every_step=staged.steps,
+            steps=staged.steps + alone if in_order else network.vector_steps(staged) + extra,
+            every_step=staged.steps + alone,
             edges=edges_of(network, staged),
             convolutions=Network(products=staged.before, steps=staged.steps)
             if isinstance(network.shape, ConvNet)
             else None,
+            moved=moved,
         )
 
     @property
@@ -294,7 +302,8 @@ def _layers(
     unfused = {} if fused is None else fused.reasons
     if not asked.kept_order:
         return layers, unfused
-    kept = with_kept(chip, asked.kept_order, bits, asked.every_step, rung, mapper, layers, fused)
+    between = Between(steps=asked.every_step, moved=asked.moved)
+    kept = with_kept(chip, asked.kept_order, bits, between, rung, mapper, layers, fused)
     left = {each.name for each in kept if each.fused}
     groups = (each.name for each in layers if each.fused and each.name not in left)
     return kept, {**unfused, **dict.fromkeys(groups, STAY_INSTEAD)}

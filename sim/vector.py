@@ -198,7 +198,8 @@ def pass_of(chip: Chip, step: VectorStep, *, stays: bool = False) -> Pass:
     chip : Chip
     step : VectorStep
     stays : bool
-        Whether what it works on stays on the chip: nothing but a state passes DRAM.
+        Whether what it works on stays on the chip: nothing but a state passes DRAM, and what is
+        stored beside (`on_chip`).
     """
     arch, unit, hierarchy = chip.arch, chip.vector, chip.hierarchies[0]
     check_operations(arch, step)
@@ -212,9 +213,11 @@ def pass_of(chip: Chip, step: VectorStep, *, stays: bool = False) -> Pass:
     specials = totals.specials + totals.row_specials
     learned = _learned_bits(arch, step)
     read, written = _bits(arch, step.reads) + learned, _bits(arch, step.writes)
-    outside = (read, written)
+    stored = _bits(arch, _states(step.makes))
+    outside = (read, written + stored)
     if stays:
-        outside = _bits(arch, _states(step.reads)) + learned, _bits(arch, _states(step.writes))
+        left = _bits(arch, _states(step.writes)) + stored
+        outside = _bits(arch, _states(step.reads)) + learned, left
     burst = arch.dram.burst_bits or 1
     bursts = [ceil_div(bits, burst) * burst for bits in outside]
     ends, busy = [], dict.fromkeys(range(len(memory.ports)), 0)
@@ -364,11 +367,13 @@ def with_vector(
     beside: dict[str, _Beside] = {}
     for step in steps:
         at = _last(found, step.after)
-        stays = at is not None and _stays(found, step)
-        asked = pass_of(chip, step, stays=stays)
+        made = [each for each in found if each.unit is None and _maker(each) in step.after]
+        stays = bool(made) and not any(each.dram_bits["output"] for each in made)
+        on = on_chip(step, made)
+        asked = pass_of(chip, on, stays=stays)
         product = _product_behind(beside, found, step, at)
         if step.pieces > 1 and chip.vector.overlap and not product.fused:
-            piece = pass_of(chip, piece_of(step), stays=stays)
+            piece = pass_of(chip, piece_of(on), stays=stays)
             exposed = product.follow(asked, piece, step)
         else:
             exposed = product.wait(asked)
@@ -434,10 +439,39 @@ def _maker(layer: LayerRun) -> str:
     return str(layer.fused.get("maker", layer.fused["layers"][-1]))
 
 
-def _stays(layers: Sequence[LayerRun], step: VectorStep) -> bool:
-    """Return whether the results that a step works on stay on the chip (`keep_outputs`)."""
-    made = [each for each in layers if _maker(each) in step.after and each.unit is None]
-    return not any(each.dram_bits["output"] for each in made)
+def on_chip(step: VectorStep, made: Sequence[LayerRun]) -> VectorStep:
+    """Return a step whose tensors that pass DRAM, where results stay on the chip, are `kept`.
+
+    It finds on the chip what the products ahead of it left there, and no more: the stream that
+    layers add to is stored where it is made and read from DRAM by the next sum.
+
+    Parameters
+    ----------
+    step : VectorStep
+    made : sequence of LayerRun
+        The products whose results it works on.
+    """
+    if all(each.dram_bits["output"] for each in made):
+        return step
+    streaming = step.after[-1] if step.streams else None
+    held = sum(
+        each.m * each.n * each.batch * each.count for each in made if _maker(each) != streaming
+    )
+    reads = list[Tensor]()
+    for tensor in step.reads:
+        needed = 0 if tensor.kept else tensor.elements * step.count
+        reads.append(tensor if needed <= held else tensor._replace(kept=True))
+        held -= needed if needed <= held else 0
+    writes, makes = (
+        tuple(each._replace(kept=True) if _is_stream(each) else each for each in some)
+        for some in (step.writes, step.makes)
+    )
+    return replace(step, reads=tuple(reads), writes=writes, makes=makes)
+
+
+def _is_stream(tensor: Tensor) -> bool:
+    """Return whether a tensor is what layers add to."""
+    return (tensor.kind, tensor.operand) == ("norm", "input")
 
 
 def _last(layers: Sequence[LayerRun], names: Sequence[str]) -> int | None:

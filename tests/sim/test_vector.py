@@ -269,11 +269,14 @@ def test_layers_of_one_name_are_one_product(chip):
 
 
 def test_results_that_stay_on_the_chip_pass_no_dram(chip):
-    layer = replace(_layer(), dram_bits={"weight": 9, "input": 9, "output": 0})
+    left = {"weight": 9, "input": 9, "output": 0}
+    layer = replace(_layer(), m=10, n=64, dram_bits=left)
     step = with_vector(chip, [_softmax()], [layer])[1]
     assert step.dram_bits == {"weight": 0, "input": 0, "output": 0}
     assert step.sram_accesses == {"io_read": 80, "io_write": 80}
     assert step.cycles == pass_of(chip, _softmax(), stays=True).lane_cycles
+    fewer = replace(layer, n=63)  # it finds there no more than the layer left
+    assert with_vector(chip, [_softmax()], [fewer])[1].dram_bits["input"] == 640 * 16
 
 
 def test_a_unit_that_does_not_overlap_adds_all_its_clocks(tmp_path):
