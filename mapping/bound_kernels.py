@@ -72,6 +72,7 @@ ONCE, AGAIN, SPARED, ROUNDED = 0, 1, 2, 3  # columns of clocks by port
 # in `out`: clocks and energy, those without first load and last store, clocks if none were spared
 EDGELESS, LIKELY, OUT = 2, 4, 5
 NONE = 1e200  # of what has no room
+THIRD = 2  # the dimension of which tables have the largest tile alone
 ROUNDINGS = 4  # clocks that a smaller tile's bound may be less by, as more is spared there
 
 
@@ -248,23 +249,36 @@ def _again(t, innermost, tile, plan):
 
 
 @inner
-def _crossing(innermost, tier, tile, plan):
+def _crossing(innermost, tier, known, tile, plan):
     """Return the share of elements for which loops of the innermost kind may not go round.
 
     Of a tier's tiles the loops next to them go round in every whole block; in the last block of the
-    first tier, of which at most one tile is left, they need not. Further in such blocks repeat.
+    first tier, of which at most one tile is left, they need not: a whole one, larger than a tile,
+    is beside it. One tier further in every block of the first tier may end so: a whole one of the
+    second, a tile and a step or more, is in each but the last of them. Still further in such blocks
+    repeat. ``known``: else smaller tiles of the third dimension move no less than the share says.
     """
-    sizes, kinds = plan[SIZES], plan[KINDS]
-    share, some = 1.0, False
+    sizes, kinds, slides = plan[SIZES], plan[KINDS], plan[WINDOWS_OF].shape[0] > 0
+    share, around, some = 1.0, 1.0, 0
     for d in range(sizes.size):
-        if kinds[d] == innermost and tile[tier - 1, d] < sizes[d]:
+        at, size = tile[tier - 1, d], sizes[d]
+        if kinds[d] != innermost:
+            continue
+        if at < size:
             if not _even(d, plan[WINDOWS_OF]):
                 return 1.0 if tier > 1 else 0.0
-            some = True
-            share = min(share, tile[tier - 1, d] / sizes[d])
-    if tier == 1 or not some:
+            share = min(share, at / size if slides else min(0.5, at / size))
+            around = at + (size - at) * at / (2.0 * at + plan[STEP_TILE][d])
+            around = min(2 / 3, around / size)
+            some += 1
+        elif not known and not slides and d == THIRD and plan[STEP_TILE][d] < size:
+            share, around = 0.5, 2 / 3
+            some += 1
+    if tier == 1 or some == 0:
         return 0.0
-    return share if tier == 2 else 1.0
+    if tier == 2:
+        return share
+    return 1.0 if slides or tier > 3 else around
 
 
 @inner
@@ -283,7 +297,7 @@ def _tier(tier, innermost, tile, plan, rates, busy, spared, less):
     """
     moves, sizes = plan[MOVES], plan[SIZES]
     clocks, energy, _ = rates
-    crossing, total, repeated_pj = _crossing(innermost, tier, tile, plan), 0.0, 0.0
+    crossing, total, repeated_pj = _crossing(innermost, tier, False, tile, plan), 0.0, 0.0
     for t in range(moves.shape[0]):
         if moves[t, TIER] != tier:
             continue
@@ -411,7 +425,7 @@ def _one_tier(tier, innermost, tile, plan, rates, busy):
     Adds, with the first kind, those of elements that move once to all. Returns the energy.
     """
     moves, (clocks, energy, elements), some = plan[MOVES], rates, busy[2]
-    pj, crossing = 0.0, _crossing(innermost, tier, tile, plan)
+    pj, crossing = 0.0, _crossing(innermost, tier, True, tile, plan)
     for p in range(some.size):
         some[p] = 0.0
     for t in range(moves.shape[0]):
@@ -966,21 +980,21 @@ def further(level, m, n, none, tile, plan, layout, rates, by_kind, deeper):
 
 
 @inner
-def _many_tiled(place, relevant, tile, plan, layout):
-    """Return the sums in blocks of the first tier of which what is next inside holds a part only.
+def _many_tiled(inside, relevant, tile, plan, layout):
+    """Return the elements in blocks of the first tier of which a place inside holds a part only.
 
     All where it holds a part only of the last block, which is the smallest; else those of whole
     blocks.
     """
-    sizes, child, room = plan[SIZES], child_of(place, layout), layout[ROOM]
+    sizes, room = plan[SIZES], layout[ROOM]
     every = whole_ones = 1.0
     for d in range(sizes.size):
         if relevant >> d & 1:
             block = min(sizes[d], tile[0, d])
             every *= sizes[d]
             whole_ones *= sizes[d] // block * block
-    taken = held_with(child, 0, 1, True, tile, 0, plan, layout)
-    return every if taken > room[layout[PLACES][child, MEMORY]] else whole_ones
+    taken = held_with(inside, 0, 1, True, tile, 0, plan, layout)
+    return every if taken > room[layout[PLACES][inside, MEMORY]] else whole_ones
 
 
 @inner
@@ -993,12 +1007,13 @@ def sums_again(tile, plan, layout):
     """
     moves, sizes, places = plan[MOVES], plan[SIZES], layout[PLACES]
     for place in range(places.shape[0]):
-        if places[place, DEPTH] != 1 or child_of(place, layout) < 0:
+        inside = child_of(place, layout)
+        if places[place, DEPTH] != 1 or inside < 0:
             continue
         if unfinished_at(place, tile, plan, layout) == 0:
             continue
         for t in range(moves.shape[0]):
             if moves[t, OP] == 2 and moves[t, TIER] == places[place, CHILD]:
-                elements = _many_tiled(place, moves[t, RELEVANT], tile, plan, layout)
+                elements = _many_tiled(inside, moves[t, RELEVANT], tile, plan, layout)
                 return t, elements * ((sizes[2] + tile[0, 2] - 1) // tile[0, 2] - 1)
     return -1, 0.0
