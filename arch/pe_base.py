@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -223,6 +223,10 @@ class PESection(Record):
     @property
     def record(self) -> PEKind:
         """The arithmetic: ports that the section does not name are those of its component."""
+        return self._known_record
+
+    @cached_property
+    def _known_record(self) -> PEKind:
         return _record(self)
 
     @property

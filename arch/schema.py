@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
@@ -169,6 +169,10 @@ class Arch(Record):
     @property
     def variants(self) -> tuple[tuple[Array, Formats], ...]:
         """The arrays and formats that the whole chip takes, whatever phase and model runs."""
+        return self._known_variants
+
+    @cached_property
+    def _known_variants(self) -> tuple[tuple[Array, Formats], ...]:
         whole = self._whole or self
         return _variants(whole.array, whole.formats, tuple(whole.overrides))
 
@@ -218,7 +222,14 @@ class Arch(Record):
 
     def widest_port(self, buffer: BufferName) -> int:
         """Return the bits that serve every step of all that the chip runs (`arch.ports`)."""
-        return ports.widest(buffer, self.unsplit.pe.record, self._port_needs)
+        if buffer not in self._known_widths:
+            pe = self.unsplit.pe.record
+            self._known_widths[buffer] = ports.widest(buffer, pe, self._port_needs)
+        return self._known_widths[buffer]
+
+    @cached_property
+    def _known_widths(self) -> dict[BufferName, int]:
+        return {}
 
     def built_as(self, other: Arch) -> Arch:
         """Return this chip with ports that also serve the formats of another: the same silicon.

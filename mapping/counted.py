@@ -10,15 +10,15 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from ..arch.hierarchy import OPERANDS, Memory
+from ..arch.hierarchy import OPERANDS
 from . import cost_kernels as kernels
-from .cost import DECODERS, Cost, PortLoad, beside_pj, decodes, summed_up
+from .cost import DECODERS, Cost, PortLoad, decodes, summed_up
 from .frame import KINDS, Frame
 from .packed import Packed
 from .scratch_kernels import KEPT
 from .space import Ways
 
-_NO_STALL = Fraction(0)
+_NOTHING = Fraction(0)
 
 
 def counted_cost(packed: Packed, ways: Ways, way: int) -> tuple[Cost, dict[str, Fraction]]:
@@ -52,7 +52,7 @@ def counted_cost(packed: Packed, ways: Ways, way: int) -> tuple[Cost, dict[str, 
                     reads=moved[memory.name, i, True],
                     writes=moved[memory.name, i, False],
                     busy=row[kernels.BUSY],
-                    stall=Fraction(stall, 2 * pace) if stall else _NO_STALL,
+                    stall=Fraction(stall, 2 * pace) if stall else _NOTHING,
                 )
             )
     last = int(edges[1])
@@ -64,17 +64,18 @@ def counted_cost(packed: Packed, ways: Ways, way: int) -> tuple[Cost, dict[str, 
 class _End(NamedTuple):
     """An end of transfers of one kind, in counts of a mapping: see `_ends_of`.
 
-    ``at``: the transfer, and the row of its sums. ``beside``: bits of an element beside what the
-    port takes of it.
+    ``at``: the transfer, and the row of its sums. ``stored``: bits of an element, as a ratio.
+    ``beside``: those beside what the port takes of it, in accesses, as a ratio, each of
+    ``access_pj``. ``decode_pj``: of an element that passes decoders.
     """
 
     at: tuple[int, int]
-    port: tuple[str, int]
-    reads: bool
+    port: tuple[str, int, bool]
     operand: str
-    memory: Memory
-    stored: Fraction
-    beside: Fraction
+    stored: tuple[int, int]
+    beside: tuple[int, int]
+    access_pj: float
+    decode_pj: float
     outermost: bool
 
 
@@ -92,17 +93,18 @@ def _ends_of(frame: Frame) -> tuple[_End, ...]:
             for end, memory in enumerate((move.parent, move.child)):
                 if memory is None:
                     continue
-                port = frame.ports[ends[kind][end]]
+                name, i = frame.ports[ends[kind][end]]
+                port, reads = memory.ports[i], ways[end] == "read"
                 found.append(
                     _End(
                         at=(t, 2 * kind + end),
-                        port=port,
-                        reads=ways[end] == "read",
+                        port=(name, i, reads),
                         operand=move.operand,
-                        memory=memory,
-                        stored=stored,
-                        beside=stored - width,
-                        outermost=port[0] == outermost,
+                        stored=stored.as_integer_ratio(),
+                        beside=((stored - width) / port.width_bits).as_integer_ratio(),
+                        access_pj=port.read_pj if reads else port.write_pj,
+                        decode_pj=memory.decode_pj if decodes(memory, move.operand, reads) else 0.0,
+                        outermost=name == outermost,
                     )
                 )
     return tuple(found)
@@ -114,21 +116,23 @@ def _moved(
     """Return the accesses of each port by direction, energies beside them, outermost bits."""
     accesses: dict[tuple[str, int, bool], int] = defaultdict(int)
     energy: dict[str, list[float]] = defaultdict(list)
-    outer: dict[tuple[str, Fraction], int] = defaultdict(int)
-    for each in _ends_of(frame):
-        row = transfers[each.at[0]][each.at[1]]
+    outer: dict[tuple[str, tuple[int, int]], int] = defaultdict(int)
+    for (t, end), port, operand, stored, (up, down), access_pj, decode_pj, outermost in _ends_of(
+        frame
+    ):
+        row = transfers[t][end]
         if not row[kernels.ACCESSES]:
             continue
-        (name, i), elements = each.port, row[kernels.ELEMENTS]
-        accesses[name, i, each.reads] += row[kernels.ACCESSES]
-        if each.beside:
-            beside = beside_pj(each.memory.ports[i], each.reads, elements * each.beside)
-            energy[name].append(beside)
-        if decodes(each.memory, each.operand, each.reads):
-            energy[DECODERS].append(elements * each.memory.decode_pj)
-        if each.outermost:
-            outer[each.operand, each.stored] += elements
-    outer_bits = dict.fromkeys(OPERANDS, Fraction(0))
-    for (operand, stored), elements in outer.items():
-        outer_bits[operand] += elements * stored
+        elements = row[kernels.ELEMENTS]
+        accesses[port] += row[kernels.ACCESSES]
+        if up:
+            energy[port[0]].append(elements * up / down * access_pj)
+        if decode_pj:
+            energy[DECODERS].append(elements * decode_pj)
+        if outermost:
+            outer[operand, stored] += elements
+    outer_bits = dict.fromkeys(OPERANDS, _NOTHING)
+    for (operand, (up, down)), elements in outer.items():
+        bits = Fraction(elements * up, down)
+        outer_bits[operand] = outer_bits[operand] + bits if outer_bits[operand] else bits
     return accesses, energy, outer_bits

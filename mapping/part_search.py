@@ -90,10 +90,11 @@ class PartSearch:
             at, before = waiting[closed] - closed, self.best[0][0].tolist()
             done = self._look_into(at, until - self.evaluated, stop - self.nodes)
             self._put_off[at] = True
-            if done:
-                self._keep(np.arange(self._left.size) != at)
-            if self.objective == PARETO or self.best[0][0].tolist() != before:
-                self._keep(self._may_be_best())
+            found = self.objective == PARETO or self.best[0][0].tolist() != before
+            if done or found:
+                may = self._may_be_best() if found else np.ones(self._left.size, np.bool_)
+                may[at] &= not done
+                self._keep(may)
 
     def _bound(self, limit: int, most: int) -> None:
         """Look into the most promising way, bound the others again, and put them in order."""

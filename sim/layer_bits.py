@@ -10,6 +10,7 @@ from ..arch.formats import LayerFormats, Operand
 from ..arch.pe_base import Split
 from ..arch.schema import Arch, OperandName
 from ..arch.splitting import WHOLE
+from ..datatypes.base.hashed import Hashed, hashed_once
 from ..datatypes.base.numbers import ceil_div
 from ..workloads.gemm import Gemm
 from .scales import NO_WORK, UnitWork, planes_of, scales_first, scaling_of
@@ -22,8 +23,9 @@ ChunkSize = tuple[int, int]
 """Weights of a chunk, and how many chunks have so many."""
 
 
+@hashed_once
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LayerBits:
+class LayerBits(Hashed):
     """Stored bits per element of a layer's operands; clocks a chunk takes (bit-serial terms).
 
     ``group`` weights along K share a scale (0: all of K), which is applied to their sum: a chunk

@@ -78,13 +78,28 @@ def nest_bits(chip: Chip, gemm: Gemm, bits: LayerBits) -> OperandBits:
     rescaling of the one before or the array for the vector unit that scales its sums, the mean over
     all of K of a fold of the array's rows.
     """
-    steps = ceil_div(gemm.k, chip.arch.pe.lanes)
+    found: OperandBits = _kept(_nest_bits, bits)(chip, gemm.k, bits)
+    return found
+
+
+def _kept(made: Any, bits: LayerBits) -> Any:
+    """Return a function that keeps its results; of weights that were counted, one that does not.
+
+    Their counts are large, and would be kept with them.
+    """
+    return made if bits.skipping is None else made.__wrapped__
+
+
+@lru_cache(maxsize=256)
+def _nest_bits(chip: Chip, k: int, bits: LayerBits) -> OperandBits:
+    """Return the same of all layers of as many inputs, made once."""
+    steps = ceil_div(k, chip.arch.pe.lanes)
     return OperandBits(
         weight=bits.weight,
         input=bits.input,
         output=bits.output,
         partial=chip.sum_bits,
-        step_cycles=fold_cycles(chip, gemm.k, bits) / steps,
+        step_cycles=fold_cycles(chip, k, bits) / steps,
         weight_code=bits.code_of("weight"),
         input_code=bits.code_of("input"),
         output_code=bits.code_of("output"),
@@ -137,12 +152,22 @@ def nest_hierarchy(chip: Chip, gemm: Gemm, bits: LayerBits, hierarchy: Hierarchy
     hierarchy : Hierarchy
         The chip's.
     """
-    arch, k, rows = chip.arch, gemm.k, chip.arch.array.rows
+    made = _kept(_nest_hierarchy, bits)
+    found: Hierarchy = made(chip, gemm.k, gemm.batch, bits, hierarchy)
+    return found
+
+
+@lru_cache(maxsize=256)
+def _nest_hierarchy(
+    chip: Chip, k: int, batch: int, bits: LayerBits, hierarchy: Hierarchy
+) -> Hierarchy:
+    """Return the same of all layers of as many inputs and products, made once."""
+    arch, rows = chip.arch, chip.arch.array.rows
     hierarchy = behind_decoders(chip, bits, hierarchy)
     scaled_pj = arch.accounting.layout_factor * arch.pe.group_sum_pj * bits.scaled_sums(k)
     scaled_pj += arch.unit_pj(*(float(k * each) for each in bits.unit_work))
     if bits.decoder is not None and bits.decoder.layer_clocks:
-        hierarchy = _after_table(hierarchy, bits.decoder.layer_clocks * gemm.batch)
+        hierarchy = _after_table(hierarchy, bits.decoder.layer_clocks * batch)
     if bits.table_additions != arch.pe.record.table_additions:
         hierarchy = _with_tables(
             hierarchy,

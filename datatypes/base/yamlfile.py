@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, get_args
+from typing import Any, ClassVar, Self, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -50,6 +50,13 @@ class Record(BaseModel):
 
     # pydantic: not called for records within others, whose problems have their place there
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy, without the cached properties of the record: its keys may be others."""
+        made = super().model_copy(update=update, deep=deep)
+        for name in vars(made).keys() - type(self).model_fields.keys():
+            del vars(made)[name]
+        return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
