@@ -92,7 +92,7 @@ def chip_data(chip: Hierarchy, dims: Iterable[str] = DIMS) -> dict[str, Any]:
         "units": ordered(chip.units, axes),
         "unit_pj": number(chip.unit_pj),
         "table_cycles": chip.table_cycles,
-        "table_units": ordered(chip.table_units, axes),
+        "table_units": ordered(chip.table_units, axes) if chip.table_pj else [],
         "table_pj": number(chip.table_pj),
         "static_pj": number(chip.static_pj),
         "fill_cycles": chip.fill_cycles,

@@ -55,26 +55,29 @@ def chip_figures(works: Sequence[Work], chip: Chip) -> dict[str, Any]:
     """Return what follows from a chip for some layers.
 
     Clocks of all layers where every unit always works, and pJ of a clock of it; of each axis its
-    dimensions, and places along it and those before; of each memory in all copies tiles of an
-    operand, bits, words, clocks of latency, halos, pJ to decode a weight; of each port there bits
-    a clock and pJ of an access, and the clocks of a burst.
+    dimensions, places along it and those before, and of how much (units, tables, memories) each
+    unit of it has its own; of each memory the operands that it must keep, and in all copies tiles
+    of an operand, bits, words, clocks of latency, halos, pJ to decode a weight; of each port there
+    bits a clock and pJ of an access, what is read and what is written, and the clocks of a burst.
     """
     size = {axis.name: axis.size for axis in chip.axes}
     units, tables = (prod(size[name] for name in some) for some in (chip.units, chip.table_units))
     steps = sum(prod(work.layer.sizes) * work.layer.step_cycles for work in works)
+    own = chip.units, chip.table_units, *(memory.per for memory in chip.memories)
     memories = []
     for memory in chip.memories:
         copies = prod(size[name] for name in memory.per)
         every = memory.size_bits, memory.words, memory.latency_cycles
         memories.append({
             "memory": memory.name,
+            "must_keep": [op for op in memory.holds if op not in memory.optional],
             "tiles": copies * (1 + memory.double_buffered),
             "bits_words_latency": [n if n is None else n * copies for n in every],
             "halos": copies * memory.keep_halo,
             "decode_pj": str(copies * memory.decode_pj),
             "ports": [
                 [str(copies * n) for n in (port.width_bits, port.read_pj, port.write_pj)]
-                + list(port.operands)
+                + [list(port.serves(reads=reads)) for reads in (True, False)]
                 for port in memory.ports
             ],
             "burst_cycles": [
@@ -88,7 +91,12 @@ def chip_figures(works: Sequence[Work], chip: Chip) -> dict[str, Any]:
         "table_cycles": tables * chip.table_cycles,
         "table_pj": str(tables * chip.table_pj),
         "places": [
-            [axis.name, "".join(axis.dims), prod(each.size for each in chip.axes[: i + 1])]
+            [
+                axis.name,
+                "".join(axis.dims),
+                prod(each.size for each in chip.axes[: i + 1]),
+                sum(axis.name in each for each in own),
+            ]
             for i, axis in enumerate(chip.axes)
         ],
         "memories": memories,

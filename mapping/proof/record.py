@@ -129,6 +129,8 @@ def _fraction(_: Any, positive: Any, data: Any, where: str) -> Fraction:
     if not isinstance(data, str) or not _NUMBER.fullmatch(data):
         raise refuse(where, data, 'a number such as 3 or "7/2"')
     value = Fraction(data)
+    if isinstance(data, str) and str(value) != data:
+        raise refuse(where, data, f"written as {short(value)}")
     if value < 0 or (positive and not value):
         raise refuse(where, data, "more than 0")
     return value
@@ -296,6 +298,15 @@ class Port:
     operands: Operands
     burst_bits: Count | None
 
+    def problem(self) -> str | None:
+        """Return what of it is needless, or None."""
+        return None if self.operands else " serves no operand; leave it out."
+
+    def serves(self, *, reads: bool) -> tuple[str, ...]:
+        """Return the operands that are read, or written, through it."""
+        both = self.direction in ("read" if reads else "write", "both")
+        return self.operands if both else ()
+
     def clocks(self, elements: int, bits: Fraction) -> int:
         """Return the clocks, an access each, of a transfer of elements of so many bits."""
         every, parts = elements * bits.numerator, bits.denominator
@@ -332,18 +343,14 @@ class Memory:
     def problem(self) -> str | None:
         """Return what of it cannot be, or None."""
         for operand in self.holds:
-            for way in ("read", "write"):
-                if len(some := self._serving(operand, way)) != 1:
+            for reads, way in ((True, "read"), (False, "write")):
+                if len(some := self._serving(operand, reads)) != 1:
                     return f" has {len(some)} ports that {way} {operand}s; it must be one."
         gone = set(self.optional) - set(self.holds)
         return f".optional has {min(gone)}, which it does not hold." if gone else None
 
-    def _serving(self, operand: str, way: str) -> list[int]:
-        return [
-            i
-            for i, port in enumerate(self.ports)
-            if port.direction in (way, "both") and operand in port.operands
-        ]
+    def _serving(self, operand: str, reads: bool) -> list[int]:
+        return [i for i, port in enumerate(self.ports) if operand in port.serves(reads=reads)]
 
     def decoding_pj(self, operand: str, *, reads: bool) -> Fraction:
         """Return the energy of decoding an element that is read from it, or written."""
@@ -351,7 +358,7 @@ class Memory:
 
     def port(self, operand: str, *, reads: bool) -> int:
         """Return the number of the port that an operand goes through."""
-        return self._serving(operand, "read" if reads else "write")[0]
+        return self._serving(operand, reads)[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -386,6 +393,11 @@ class Chip:
         for some in (self.units, self.table_units, *(each.per for each in self.memories)):
             if some != tuple(name for name in axes if name in some):
                 return f" has {short(some)}; it must be of axes, in order: {', '.join(axes)}."
+        if self.table_units and not self.table_pj:
+            return " has tables that take no energy, so that units of them are needless."
+        return self._chained()
+
+    def _chained(self) -> str | None:
         if not self.memories or self.memories[0].holds != OPERANDS:
             return ": the outermost memory must hold weight, input and output."
         first = self.memories[0]

@@ -270,6 +270,23 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], str]] = {
         set_at("chips", 0, "memories", 2, "name", to="buffer"),
         "names must differ|one name",
     ),
+    "tables of no energy": (
+        set_at("chips", 0, "table_units", to=["x"]),
+        r"chips\[0\] has tables that take no energy",
+    ),
+    "a port of nothing": (
+        lambda d: d["chips"][0]["memories"][1]["ports"][0].update(operands=[]),
+        r"ports\[0\] serves no operand",
+    ),
+    "a number written otherwise": (
+        set_at("layer", "bits", "weight", to="34/8"),
+        "bits.weight is '34/8'; it must be written as 17/4",
+    ),
+    "a memory that all go past": (
+        set_at("chips", 0, "memories", 1, "optional", to=["weight", "output"]),
+        r"memories\[1\].must_keep has 2 entries",
+    ),
+    "units without one of their axes": (set_at("chips", 0, "units", to=["x"]), "figures"),
     "no port to read": (lambda d: d["chips"][0]["memories"][1]["ports"].pop(0), "ports that read"),
     "an outermost memory with a bound": (
         set_at("chips", 0, "memories", 0, "size_bits", to=9),

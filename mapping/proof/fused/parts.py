@@ -173,6 +173,7 @@ class Blocks(ABC):
         return {
             "layers": [layer_figures(work) for work in works],
             "chip": chip_figures(works, self.near.whole),
+            "lanes": self.lanes.each(),
             "unit": self.unit_figures(),
         }
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from ..record import Count, Extent, Layer, Stored
 
@@ -103,6 +103,11 @@ class Lanes(NamedTuple):
         """Return the clocks of some operations."""
         adds, multiplies, specials = work
         return -(-(adds + multiplies + specials * self.special_cycles) // self.lanes)
+
+    def each(self) -> list[list[Any]]:
+        """Return clocks and pJ of an operation of each kind; clocks of one beside an array's."""
+        kinds = (1, 0, 0), (0, 1, 0), (0, 0, 1)
+        return [*(list(self.figures(work, 1)) for work in kinds), [1 if self.overlap else 2]]
 
     def figures(self, work: Work, times: int) -> tuple[str, str]:
         """Return clocks, whole or not, and pJ of operations so many times, exactly."""

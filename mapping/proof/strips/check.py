@@ -77,9 +77,10 @@ class Strips(Blocks):
         ]
 
     def unit_figures(self) -> dict[str, Any]:
-        """Return elements added; by layer results, groups, clocks and pJ of them all.
+        """Return elements added; by layer results, groups, clocks and pJ of them all, and pixels.
 
-        Clocks of as many lanes as there are, without whole ones.
+        Clocks of as many lanes as there are, without whole ones. Pixels, in rows and columns: the
+        first past those of the results' first tap; those to behind the last tap.
         """
         chain, lanes = self.chain, self.lanes
         return {
@@ -90,6 +91,8 @@ class Strips(Blocks):
                     str(results * each.quantized),
                     *lanes.figures(each.work[:3], results),
                     *lanes.figures(each.work[3:], results),
+                    *(each.made[i] * each.stride[i] - each.padding[i] for i in (0, 1)),
+                    *(each.kernel[i] * each.dilation[i] for i in (0, 1)),
                 ]
                 for each in chain.layers
                 for results in [chain.images * each.made[0] * each.row_results]
