@@ -6,6 +6,7 @@ A step of the vector unit that works on results there leaves what it makes of th
 from collections import Counter
 from collections.abc import Iterator
 
+from .transformer.matrix import ENTRY
 from .transformer.products import Staged
 from .vector_step import VectorStep
 
@@ -23,7 +24,8 @@ def without_a_place(staged: Staged) -> frozenset[str]:
     Returns
     -------
     frozenset of str
-        Names of products. Of each a step makes more elements than it works on; or a step leaves
+        Names of products. Of each a step makes more elements than it works on, or works on what a
+        part reads, ahead of its products (mixes of tokens, norms of a shared block); or one leaves
         others of them in memory (a pool, a norm), while a later product or step reads them as they
         were. What layers add to is no such reading: it is stored, and read again.
     """
@@ -38,7 +40,16 @@ def without_a_place(staged: Staged) -> frozenset[str]:
         for name in () if step.streams else step.after:
             if {*_read_later(name, staged, step)} - {step.name}:
                 found.add(name)
-    return frozenset(found)
+    if ENTRY in found.union(*(step.after for step in staged.steps)):
+        found.update(_entries(staged))  # what a part reads is worked on ahead of its products
+    return frozenset(found - {ENTRY})
+
+
+def _entries(staged: Staged) -> Iterator[str]:
+    """Yield the products whose results the parts of layers read."""
+    yield from (product.gemm.name for product in staged.before)
+    for layer in staged.layers:
+        yield from (name for turn in layer.layers.turns for part in turn for name in part.exits)
 
 
 def _read_later(name: str, staged: Staged, leaves: VectorStep) -> Iterator[str]:

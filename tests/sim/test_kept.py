@@ -25,6 +25,7 @@ from bitlathe.sim.run import Run
 from bitlathe.sim.rung import RUNGS
 from bitlathe.sim.vector import with_vector
 from bitlathe.workloads import Gemm, from_torch, load_model
+from bitlathe.workloads.in_place import without_a_place
 from bitlathe.workloads.shares import Read
 
 KEEPS = {"execution.keep_outputs": True}
@@ -244,6 +245,31 @@ def test_chips_and_mappers_that_cannot_say_so() -> None:
             bl.simulate(bl.load_arch(chip, KEEPS), NET, mapper=mapper, fidelity="analytic")
     with pytest.raises(bl.BitlatheError, match="of layers that keep nothing"):
         bl.simulate(bl.load_arch("bitmod", KEEPS), NET, mapper="search", bandwidth=True)
+
+
+def test_results_that_a_step_cannot_leave_in_their_place_go_to_dram() -> None:
+    """A pool whose input is read later, too; three mixes of each token with the one before."""
+    pool = {"name": "most", "type": "pool", "kernel": 3, "stride": 1, "padding": 1}
+    sums = {"name": "sum", "type": "add", "from": ["a", "stem"]}
+    ends = [{"name": "a", "out_channels": 8, "kernel": 1}, {**NET["layers"][-1], "name": "head"}]
+    stem, last = NET["layers"][0], NET["layers"][-2]
+    rwkv = {
+        "model_type": "rwkv", "hidden_size": 64, "attention_hidden_size": 64, "vocab_size": 100,
+        "intermediate_size": 128, "num_hidden_layers": 2, "context_length": 128,
+    }  # fmt: skip
+    cases: list[tuple[Any, set[str]]] = [
+        ({**NET, "layers": [stem, pool, ends[0], last, ends[1]]}, set()),
+        ({**NET, "layers": [stem, pool, ends[0], sums, last, ends[1]]}, {"stem"}),
+        (LLAMA, set()),
+        (rwkv, {"output", "ffn_receptance", "ffn_value"}),
+    ]
+    for net, barred in cases:
+        model = load_model(net)
+        assert without_a_place(model.staged()) == barred
+        if barred:
+            how: dict[str, Any] = {"mapper": "whole-buffer", "fidelity": "analytic"}
+            left = read_and_left(bl.simulate(bl.load_arch("bitmod", KEEPS), model, **how))
+            assert all(left[name][1] for name in barred)
 
 
 def test_results_whose_elements_are_moved_do_not_stay() -> None:
