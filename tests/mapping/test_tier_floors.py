@@ -2,13 +2,14 @@
 
 import random
 from fractions import Fraction
+from itertools import combinations_with_replacement
 
 import numpy as np
 import pytest
 
 from bitlathe.arch.hierarchy import Axis, Hierarchy, Memory, Port
 from bitlathe.mapping.accesses import accesses
-from bitlathe.mapping.bound_kernels import NONE, sums_again
+from bitlathe.mapping.bound_kernels import NONE, THIRD, _crossing, sums_again
 from bitlathe.mapping.cost import cost
 from bitlathe.mapping.nest import Loops
 from bitlathe.mapping.packed import Packed
@@ -16,6 +17,7 @@ from bitlathe.mapping.search import search
 from bitlathe.mapping.space import Ways, storages, tiers_of
 from bitlathe.mapping.step_energy import exact_bounds
 from bitlathe.mapping.tier_floors import floors_of, tiles_of
+from bitlathe.mapping.tuple_kernels import KINDS, SIZES, STEP_TILE, WINDOWS_OF
 from bitlathe.mapping.unrolled import Unrolled, new_front, side_by_side
 from map_cases import (
     deep_chip,
@@ -137,6 +139,37 @@ def test_search_finds_the_best_of_every_mapping_of_deep_chips(seed: int) -> None
     found = search(layer, bits, chip, "edp")
     assert found.optimal
     assert found.cost.edp == pytest.approx(expected.edp, rel=1e-9)
+
+
+def crossing_walked(size: int, tiles: tuple[int, ...]) -> float:
+    """Return the share of a dimension in blocks of which the innermost loop has one iteration."""
+    innermost = max(i for i, tile in enumerate(tiles) if tile < min((size, *tiles[:i])))
+    blocks = [size]
+    for tile in tiles[:innermost]:
+        blocks = [min(tile, block - at) for block in blocks for at in range(0, block, tile)]
+    return sum(block for block in blocks if block <= tiles[innermost]) / size
+
+
+@pytest.mark.parametrize("tier", [2, 3])
+def test_no_tiles_cross_more_blocks_than_their_bound_says(tier: int) -> None:
+    """All tiles of a dimension, walked; of one that is not known the worst of the smaller ones."""
+    nearest = 0.0
+    for size, step in ((22, 1), (17, 1), (16, 2), (19, 3)):
+        plan: list[np.ndarray] = [np.zeros((0, 1), np.int64)] * (1 + max(SIZES, KINDS, WINDOWS_OF))
+        plan[SIZES], plan[KINDS] = np.array([1, 1, size]), np.array([0, 1, 2])
+        plan[STEP_TILE] = np.array([1, 1, step])
+        worst = 0.0
+        for some in combinations_with_replacement(range(1, size // step + 1), tier):
+            tiles = tuple(step * tile for tile in reversed(some))
+            if tiles[-1] >= size:
+                continue
+            table = np.array([[1, 1, tile] for tile in tiles])
+            bound, found = _crossing(THIRD, tier, True, table, plan), crossing_walked(size, tiles)
+            assert found <= bound * (1 + 1e-12)
+            nearest, worst = max(nearest, found / bound), max(worst, found)
+        whole = np.array([[1, 1, size]] * tier)
+        assert worst <= _crossing(THIRD, tier, False, whole, plan)
+    assert nearest > 0.99  # no bound could say less
 
 
 def test_a_way_left_out_is_an_earlier_one_to_the_search() -> None:
