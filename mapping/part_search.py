@@ -77,7 +77,7 @@ class PartSearch:
         until, stop = self.evaluated + limit, self.nodes + most
         if not self._bounded and self._left.size:
             self._bound(limit, most)
-        if self._left.size:
+        elif self._left.size:
             self._keep(self._may_be_best())  # other parts have found something since
         while self._left.size and self.evaluated < until and self.nodes < stop:
             waiting = np.flatnonzero(~self._put_off)

@@ -298,6 +298,21 @@ def test_stated_bits_of_a_scheme_go_through_an_automatic_port_at_once(bits: floa
     assert run.sram_accesses["weight_read"] == 768
 
 
+def test_what_was_found_of_a_chip_is_not_in_its_copies() -> None:
+    """A column takes an input a lane: twice the columns of three times the lanes ask for six."""
+    chip = load_arch("fp16", {"buffers.io.port_bits": "auto"})
+    wide, lanes = chip.port_bits("io"), chip.pe.record.lanes
+    array = chip.array.model_copy(update={"columns": 2 * chip.array.columns})
+    pe = chip.pe.model_copy(update={"lanes": 3 * lanes})
+    assert chip.variants[0][0] == chip.array
+    assert pe.record.lanes == 3 * lanes
+    changed = chip.model_copy(update={"array": array, "pe": pe, "overrides": []})
+    alone = chip.model_copy(update={"overrides": []})
+    assert changed.variants[0][0] == array
+    assert changed.port_bits("io") == 2 * 3 * alone.port_bits("io")
+    assert (chip.port_bits("io"), chip.pe.record.lanes) == (wide, lanes)
+
+
 @pytest.mark.parametrize(
     ("value", "says"),
     [
