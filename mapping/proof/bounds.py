@@ -64,7 +64,14 @@ def price(
 ) -> tuple[int, int, int]:
     """Return the port that an element passes, and its clocks and pJ there, over ``UNIT``.
 
-    ``stored``, ``code``: its bits that take energy, and those that take clocks.
+    Parameters
+    ----------
+    memory : Memory
+    operand : str
+    reads : bool
+        Whether it is read; else written.
+    stored, code : Fraction
+        Its bits that take energy, and those that take clocks.
     """
     i = memory.port(operand, reads=reads)
     port = memory.ports[i]
