@@ -38,6 +38,7 @@ Kernel = Callable[..., Any]
 _dumps: Any = dumps
 _LOG = logging.getLogger("bitlathe.compiles")
 _DIGEST = 32  # bytes of a SHA-256
+_WAY = 2  # of making kernels: another number where that changes, and kept ones are made again
 
 
 def _imported(path: Path) -> Iterator[Path]:
@@ -146,7 +147,7 @@ class KernelCache(_Base):  # type: ignore[misc]
 
     def __init__(self, function: Kernel) -> None:
         super().__init__(function)
-        stamp = (sources_stamp(Path(function.__code__.co_filename)), numba.__version__)
+        stamp = (sources_stamp(Path(function.__code__.co_filename)), numba.__version__, _WAY)
         self._cache_file = KernelFiles(Path(self.cache_path), self._impl.filename_base, stamp)
         self._turn: Turn | None = None
 
@@ -200,7 +201,8 @@ class _KernelLibrary(_Library):  # type: ignore[misc]
     numba leaves the functions that a kernel calls open to calls from elsewhere, so that LLVM keeps
     each with all its arguments: an array is seven numbers or more, and a tuple of arrays hundreds.
     Nothing else calls them; as functions of the kernel alone they are put in place, or take what
-    they use.
+    they use. Those that remain get names that numba gives to none: LLVM's loader goes by names, and
+    would send what calls a function of numba's own making to one that takes other arguments.
     """
 
     def _optimize_final_module(self) -> None:
@@ -208,6 +210,12 @@ class _KernelLibrary(_Library):  # type: ignore[misc]
             if not function.is_declaration and function.linkage == Linkage.linkonce_odr:
                 function.linkage = Linkage.internal
         super()._optimize_final_module()
+        functions = list(self._final_module.functions)
+        entries = sorted(f.name for f in functions if f.linkage == Linkage.external)
+        own = hashlib.sha256("\n".join(entries).encode()).hexdigest()[:16]
+        for function in functions:
+            if not function.is_declaration and function.linkage == Linkage.internal:
+                function.name = f"{function.name}.{own}"
 
 
 class _KernelCompiler(_Compiler):  # type: ignore[misc]

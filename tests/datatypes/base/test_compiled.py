@@ -120,6 +120,26 @@ def test_what_a_kernel_calls_is_its_own():
     assert all("outermost" in name for name in open_to_all)
 
 
+def test_what_is_a_kernels_own_has_names_of_no_other():
+    """LLVM's loader goes by names: one kernel would call what another has changed for itself."""
+
+    @compiled
+    def ones(n):
+        return np.ones(n)
+
+    @compiled
+    def zeros(n):
+        return np.zeros((n, n))
+
+    found = []
+    for kernel in (ones, zeros):
+        kernel(2)
+        (made,) = kernel.overloads.values()
+        found.append({each.name for each in made.library.get_defined_functions()})
+    assert all(any("NRT" in name for name in names) for names in found)  # parts are left
+    assert not found[0] & found[1]
+
+
 MAKER = """
 import os
 from numba import njit
