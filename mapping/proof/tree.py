@@ -70,10 +70,10 @@ class Part:
         ----------
         objective : str
         enough : Fraction
-            A floor of at least this excludes.
+            A floor above this excludes.
         """
         floors = self.floors()
-        hopeless = {at: pair.of(objective) >= enough for at, pair in floors.items()}
+        hopeless = {at: pair.of(objective) > enough for at, pair in floors.items()}
         for at, pair in floors.items():
             if hopeless[at]:
                 yield pair.of(objective), None
